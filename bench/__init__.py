@@ -1,0 +1,1 @@
+"""One script per question about speed, memory or quality; each prints its own evidence."""

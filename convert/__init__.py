@@ -1,0 +1,1 @@
+"""Foreign checkpoints in, our model folder out. Nothing else knows foreign layouts."""

@@ -1,0 +1,1 @@
+"""The networks, one file each, in upstream names and order of operations."""

@@ -1,0 +1,1 @@
+"""From frames to finished files: encoding, and later formats, text and brand."""
