@@ -44,7 +44,7 @@ def softmax_attention(
 
 
 def run_pair(first: Callable[[], Any], second: Callable[[], Any]) -> tuple[Any, Any]:
-    """Evaluate two independent results: on two streams on the CPU, one after the other elsewhere."""
+    """Evaluate two independent results: on the CPU on two streams, elsewhere in turn."""
     a = first()
     mx.eval(a)
     b = second()
