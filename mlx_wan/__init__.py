@@ -22,7 +22,7 @@ _PUBLIC = {
     "start_noise": "pipeline",
     "denoise": "pipeline",
     "decode": "pipeline",
-    "generate": "pipeline",
+    "generate": "run",
     "save_video": "studio.video_io",
 }
 

@@ -1,0 +1,193 @@
+"""What a plan needs in memory, stage by stage, and whether this machine has it.
+
+The formulas count what is alive at the peak of each stage; `bench/memory.py` compares them with
+measured peaks.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from .cpu import is_cpu
+from .errors import MemoryPlanError
+from .geometry import latent_shape, multiples, token_count
+from .loading import Component, ModelFolder, network_config
+
+_FLOAT32 = 4
+_ROW_CHUNK = 4096  # rows of a linear evaluated at once (attention.py)
+_ATTENTION_CHUNK_BYTES = 64 * 2**20  # scores alive at once where they are held (CPU)
+_MARGIN = 1.10  # allocator slack and what the formulas leave out
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Predicted peak bytes of each stage, and the bytes this machine offers.
+
+    `both_experts` says that all experts fit at once, so none has to be read twice.
+    """
+
+    encode: int
+    denoise: int
+    decode: int
+    available: int
+    both_experts: bool
+
+    def stages(self) -> dict[str, int]:
+        return {"encode": self.encode, "denoise": self.denoise, "decode": self.decode}
+
+    @property
+    def peak(self) -> int:
+        return max(self.stages().values())
+
+
+def available_memory() -> int:
+    """Bytes a run may use: Metal's recommended working set, or the free memory on Linux."""
+    import mlx.core as mx
+
+    if sys.platform == "darwin":
+        info: dict[str, Any] = dict(mx.device_info())
+        return int(info.get("max_recommended_working_set_size") or info.get("memory_size") or 0)
+    free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            free = int(line.split()[1]) * 1024
+    limit = Path("/sys/fs/cgroup/memory.max")
+    if limit.is_file() and limit.read_text().strip().isdigit():
+        free = min(free, int(limit.read_text()))
+    return free
+
+
+def loaded_bytes(component: Component) -> int:
+    """Bytes of a component's weights once loaded: widened to float32 on the CPU backend."""
+    if not is_cpu() or component.dtype == "float32" or component.quantization:
+        return component.nbytes
+    return component.nbytes * 2
+
+
+def predict(
+    folder: ModelFolder,
+    width: int,
+    height: int,
+    num_frames: int,
+    expert_names: list[str],
+    available: int,
+) -> MemoryPlan:
+    """Predicted peaks for a video of this size through these experts."""
+    shape = latent_shape(folder, width, height, num_frames)
+    weights = [loaded_bytes(folder[name]) for name in expert_names]
+    activations = _denoise_working_set(folder, shape, expert_names[0])
+    one = int((max(weights) + activations) * _MARGIN)
+    both = int((sum(weights) + activations) * _MARGIN)
+    fits_both = len(weights) > 1 and both <= available
+    return MemoryPlan(
+        encode=int(loaded_bytes(folder["text_encoder"]) * _MARGIN) + _text_working_set(folder),
+        denoise=both if fits_both else one,
+        decode=int((loaded_bytes(folder["vae"]) + _decode_working_set(folder, shape)) * _MARGIN),
+        available=available,
+        both_experts=fits_both,
+    )
+
+
+def check_fits(
+    memory: MemoryPlan,
+    folder: ModelFolder,
+    width: int,
+    height: int,
+    num_frames: int,
+    expert_names: list[str],
+) -> None:
+    """Raise MemoryPlanError when a stage cannot fit, naming the nearest sizes that do."""
+    if memory.peak <= memory.available:
+        return
+
+    def fits(width: int, height: int, frames: int) -> bool:
+        smaller = predict(folder, width, height, frames, expert_names, memory.available)
+        return smaller.peak <= memory.available
+
+    stage, amount = max(memory.stages().items(), key=lambda item: item[1])
+    raise MemoryPlanError(
+        f"{width}x{height} with {num_frames} frames needs {_gib(amount)} to {stage}; "
+        f"{_gib(memory.available)} are available",
+        _nearest_that_fits(folder, width, height, num_frames, fits),
+    )
+
+
+def _nearest_that_fits(
+    folder: ModelFolder,
+    width: int,
+    height: int,
+    num_frames: int,
+    fits: Callable[[int, int, int], bool],
+) -> str:
+    step_w, step_h = multiples(folder)
+    stride = network_config(folder["vae"]).stride[0]
+    suggestions = []
+    for columns in range(width // step_w - 1, 0, -1):
+        smaller_w = columns * step_w
+        smaller_h = max(step_h, round(height * smaller_w / width / step_h) * step_h)
+        if fits(smaller_w, smaller_h, num_frames):
+            suggestions.append(f"--width {smaller_w} --height {smaller_h}")
+            break
+    for frames in range(num_frames - stride, 0, -stride):
+        if fits(width, height, frames):
+            suggestions.append(f"--num-frames {frames}")
+            break
+    if suggestions:
+        return "these fit: " + ", or ".join(suggestions)
+    return "no size fits: convert the model with --quantize 8, or use a smaller model"
+
+
+def _denoise_working_set(folder: ModelFolder, shape: tuple[int, ...], expert: str) -> int:
+    """Bytes alive inside one block at its peak, plus what is kept for the whole run.
+
+    Residual and its normalised copy in float32, q, k, v and the attention output in the compute
+    dtype, one row chunk of the feed-forward, the attention scores where they are held (CPU), and
+    for both prompts keys and values of every block.
+    """
+    config = network_config(folder[expert])
+    tokens = token_count(folder, shape)
+    size = _compute_bytes(folder[expert])
+    rows = min(tokens, _ROW_CHUNK)
+    residual = tokens * config.dim * (2 * _FLOAT32 + 4 * size)
+    feed_forward = rows * config.ffn_dim * 3 * size
+    scores = _ATTENTION_CHUNK_BYTES
+    text = 2 * config.num_layers * 2 * config.text_len * config.dim * size
+    rotary = tokens * config.dim // config.num_heads * _FLOAT32
+    latents = 8 * _FLOAT32 * prod(shape) * max(1, config.in_dim // config.out_dim)
+    return residual + feed_forward + scores + text + rotary + latents
+
+
+def _text_working_set(folder: ModelFolder) -> int:
+    """Bytes of one layer of the text encoder at full text length, scores in float32."""
+    config = network_config(folder["text_encoder"])
+    expert = folder.preset.experts[0].name
+    length = network_config(folder[expert]).text_len
+    scores = 3 * config.num_heads * length**2 * _FLOAT32
+    return scores + length * (6 * config.dim + 3 * config.dim_ffn) * _FLOAT32
+
+
+def _decode_working_set(folder: ModelFolder, shape: tuple[int, ...]) -> int:
+    """Bytes of the streaming VAE decode at its top stage; frames leave as they are made."""
+    module = import_module(
+        f".models.{folder['vae'].network.removeprefix('wan_').replace('vae', 'vae_wan')}",
+        __package__,
+    )
+    _, _, height, width, _ = shape
+    config = network_config(folder["vae"])
+    return int(
+        module.decode_memory(config, height * config.stride[1], width * config.stride[2])
+        + 2 * _FLOAT32 * prod(shape)
+    )
+
+
+def _compute_bytes(component: Component) -> int:
+    return _FLOAT32 if is_cpu() or component.dtype == "float32" else 2
+
+
+def _gib(amount: int) -> str:
+    return f"{amount / 2**30:.1f} GiB" if amount >= 2**30 / 10 else f"{amount / 2**20:.1f} MiB"

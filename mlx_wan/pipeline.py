@@ -1,0 +1,121 @@
+"""The story: encode -> denoise -> decode -> save. One function per arrow, each usable alone."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+
+from .conditioning import ImageCondition, PromptEmbeds, encode_image, encode_prompt
+from .cpu import run_pair
+from .loading import ModelFolder, load_network
+from .plan import Plan
+from .sampling import Schedule, make_solver
+
+__all__ = ["Step", "decode", "denoise", "encode_image", "encode_prompt", "start_noise"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step of `denoise` leaves: latents `(1, T, H, W, C)` before and after, evaluated."""
+
+    index: int
+    expert: str
+    before: mx.array
+    latents: mx.array
+
+
+def start_noise(plan: Plan) -> mx.array:
+    """Standard normal latents `(1, T, H, W, C)` in float32, from the plan's seed alone."""
+    return mx.random.normal(plan.latent_shape, key=_keys(plan)[0])
+
+
+def denoise(
+    plan: Plan,
+    experts: "Experts",
+    latents: mx.array,
+    condition: ImageCondition | None = None,
+) -> Iterator[Step]:
+    """Turn noise into clean latents, yielding after each evaluated step."""
+    condition = condition or ImageCondition()
+    solver = make_solver(plan.solver, Schedule(plan.sigmas, plan.timesteps))
+    renoise = _keys(plan)[1]
+    latents = condition.put_back(latents)
+    for index in range(plan.steps):
+        expert = experts.at(index)
+        before = latents
+        velocity = expert.guided_velocity(latents, plan.timesteps[index], condition)
+        latents = solver.step(index, velocity, latents, mx.random.split(renoise, plan.steps)[index])
+        latents = condition.put_back(latents)
+        mx.eval(latents)
+        yield Step(index, expert.name, before, latents)
+
+
+def decode(plan: Plan, folder: ModelFolder, latents: mx.array) -> Iterator[np.ndarray]:
+    """Latents -> frames, uint8 `(t, H, W, 3)`, a few at a time: peak memory has no T in it."""
+    vae = load_network(folder["vae"])
+    for chunk in vae.decode_chunks(latents):
+        # the reference truncates rather than rounds (wan.md 6.7)
+        yield np.array(((chunk[0] + 1) * 127.5).astype(mx.uint8))
+
+
+class Experts:
+    """The experts of a plan, taking turns in memory unless the plan found room for all."""
+
+    def __init__(self, plan: Plan, folder: ModelFolder, embeds: PromptEmbeds):
+        self.plan, self.folder, self.embeds = plan, folder, embeds
+        self.loaded: dict[str, GuidedExpert] = {}
+
+    def at(self, step: int) -> "GuidedExpert":
+        """The expert for a step, loaded; the one before it is let go first."""
+        wanted = self.plan.expert_at(step)
+        if wanted.name not in self.loaded:
+            if not self.plan.memory.both_experts:
+                self.release()
+            network = load_network(self.folder[wanted.name])
+            self.loaded[wanted.name] = GuidedExpert(
+                wanted.name, network, wanted.guidance_scale, self.plan, self.embeds
+            )
+        return self.loaded[wanted.name]
+
+    def release(self) -> None:
+        """Let go of all weights."""
+        self.loaded.clear()
+        mx.clear_cache()
+
+
+class GuidedExpert:
+    """One expert with all that stays the same over its steps: text keys, rotary tables."""
+
+    def __init__(
+        self, name: str, network: Any, guidance_scale: float, plan: Plan, embeds: PromptEmbeds
+    ):
+        self.name, self.network, self.guidance_scale = name, network, guidance_scale
+        self.tokens, self.latent_frames = plan.tokens, plan.latent_shape[1]
+        grid = tuple(
+            n // p for n, p in zip(plan.latent_shape[1:4], network.config.patch_size, strict=True)
+        )
+        self.positive = network.condition(embeds.prompt_embeds, grid)
+        self.negative = None
+        if guidance_scale != 1 and embeds.negative_prompt_embeds is not None:
+            self.negative = network.condition(embeds.negative_prompt_embeds, grid)
+
+    def guided_velocity(
+        self, latents: mx.array, timestep: float, condition: ImageCondition
+    ) -> mx.array:
+        """`uncond + scale * (cond - uncond)`, or `cond` alone without guidance."""
+        inputs = condition.network_input(latents)
+        time = condition.timestep(timestep, self.tokens, self.latent_frames)
+        if self.negative is None:
+            return self.network(inputs, time, self.positive)
+        cond, uncond = run_pair(
+            lambda: self.network(inputs, time, self.positive),
+            lambda: self.network(inputs, time, self.negative),
+        )
+        return uncond + self.guidance_scale * (cond - uncond)
+
+
+def _keys(plan: Plan) -> mx.array:
+    """Independent keys for the start noise and for solvers that renoise."""
+    return mx.random.split(mx.random.key(plan.seed), 2)

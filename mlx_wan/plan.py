@@ -1,0 +1,327 @@
+"""Request -> Plan: every choice made and checked before a weight is read.
+
+A plan is frozen, prints well, goes to JSON and back, and is stored in the record beside the video,
+so the same latents can be made again from it.
+"""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import ModelError, UsageError
+from .geometry import latent_shape, multiples, token_count
+from .loading import ModelFolder, find_model, network_config, open_model
+from .memory import MemoryPlan, available_memory, check_fits, predict
+from .request import Request
+
+SOLVERS = ("unipc", "euler", "dpm++", "dmd")
+
+
+@dataclass(frozen=True)
+class ExpertPlan:
+    """The steps `first_step <= i < last_step` of one expert, and its guidance (1 is off)."""
+
+    name: str
+    guidance_scale: float
+    first_step: int
+    last_step: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides the result, and what it is predicted to cost.
+
+    `latent_shape` is (1, T, H, W, C); `timesteps` are what the network sees (0..1000);
+    `tokens` is the transformer's sequence length; `flops` covers all its forwards.
+    """
+
+    model: str
+    model_path: str
+    model_fingerprint: str
+    task: str
+    prompt: str
+    negative_prompt: str
+    image: str | None
+    image_sha256: str | None
+    last_image: str | None
+    last_image_sha256: str | None
+    width: int
+    height: int
+    num_frames: int
+    fps: int
+    latent_shape: tuple[int, ...]
+    tokens: int
+    steps: int
+    shift: float
+    solver: str
+    sigmas: tuple[float, ...]
+    timesteps: tuple[float, ...]
+    experts: tuple[ExpertPlan, ...]
+    seed: int
+    output: str | None
+    flops: float
+    memory: MemoryPlan
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; `from_dict` is the inverse."""
+        return json.loads(json.dumps(asdict(self)))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Plan":
+        """A plan from `to_dict`'s data, as found in a record. Raises UsageError if damaged."""
+        try:
+            data = dict(values)
+            data["experts"] = tuple(ExpertPlan(**expert) for expert in data["experts"])
+            data["memory"] = MemoryPlan(**data["memory"])
+            for name in ("latent_shape", "sigmas", "timesteps", "notes"):
+                data[name] = tuple(data[name])
+            return cls(**data)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(
+                f"this is not a plan of this version: {error}", "take it from a video's record"
+            ) from None
+
+    @property
+    def forwards(self) -> int:
+        """How often a transformer runs: twice a step where guidance is on."""
+        return _forwards(self.experts)
+
+    def expert_at(self, step: int) -> ExpertPlan:
+        """The expert that runs step `step`."""
+        return next(e for e in self.experts if e.first_step <= step < e.last_step)
+
+
+def make_plan(request: Request, *, memory_limit: int | None = None) -> Plan:
+    """Choose everything the request left open, and check that it can work.
+
+    `memory_limit` in bytes replaces what the machine has. Raises UsageError for what the model
+    cannot do, ModelError for a missing or damaged model, MemoryPlanError for what cannot fit.
+    """
+    folder = open_model(find_model(request.model))
+    return plan_for(request, folder, memory_limit=memory_limit)
+
+
+def plan_for(request: Request, folder: ModelFolder, *, memory_limit: int | None = None) -> Plan:
+    """`make_plan` for a model that is open already."""
+    from .sampling import make_schedule
+
+    preset = folder.preset
+    _check_images(request, folder)
+    solver = request.solver or preset.solver
+    if solver not in SOLVERS:
+        raise UsageError(f"solver is {solver!r}", f"accepted: {', '.join(SOLVERS)}")
+    fps = request.fps or preset.fps
+    notes: list[str] = []
+    num_frames = _num_frames(request, folder, fps, notes)
+    width, height = _size(request, folder, notes)
+    shape = latent_shape(folder, width, height, num_frames)
+    steps = preset.steps if request.steps is None else request.steps
+    shift = preset.shift if request.shift is None else float(request.shift)
+    schedule = make_schedule(solver, steps, shift)
+    experts = _experts(request, folder, schedule.timesteps)
+    running = [expert.name for expert in experts if expert.last_step > expert.first_step]
+    available = available_memory() if memory_limit is None else memory_limit
+    memory = predict(folder, width, height, num_frames, running, available)
+    check_fits(memory, folder, width, height, num_frames, running)
+    tokens = token_count(folder, shape)
+    guided = any(expert.guidance_scale != 1 for expert in experts)
+    negative = (
+        preset.negative_prompt if request.negative_prompt is None else request.negative_prompt
+    )
+    return Plan(
+        model=preset.id,
+        model_path=str(folder.path),
+        model_fingerprint=folder.fingerprint,
+        task=preset.task if request.image is None or preset.task != "t2v" else "i2v",
+        prompt=request.prompt,
+        negative_prompt=negative if guided else "",
+        image=request.image,
+        image_sha256=_sha256(request.image),
+        last_image=request.last_image,
+        last_image_sha256=_sha256(request.last_image),
+        width=width,
+        height=height,
+        num_frames=num_frames,
+        fps=fps,
+        latent_shape=shape,
+        tokens=tokens,
+        steps=len(schedule.timesteps),
+        shift=shift,
+        solver=solver,
+        sigmas=tuple(schedule.sigmas),
+        timesteps=tuple(schedule.timesteps),
+        experts=experts,
+        seed=secrets.randbelow(2**32) if request.seed is None else request.seed,
+        output=request.output,
+        flops=forward_flops(network_config(folder[running[0]]), tokens) * _forwards(experts),
+        memory=memory,
+        notes=tuple(notes),
+    )
+
+
+def forward_flops(config: Any, tokens: int) -> float:
+    """Floating-point operations of one transformer forward (speed.md 7.1; 2 per multiply-add)."""
+    dim, layers, text = config.dim, config.num_layers, config.text_len
+    linear = 12 * tokens * dim**2 + 4 * tokens * dim * config.ffn_dim + 4 * text * dim**2
+    attention = 4 * tokens**2 * dim + 4 * tokens * text * dim
+    return float(layers * (linear + attention))
+
+
+def describe(plan: Plan) -> list[tuple[str, str]]:
+    """The plan as (label, text) rows for people."""
+    minutes = plan.num_frames / plan.fps
+    experts = ", ".join(
+        f"{e.name} steps {e.first_step + 1}-{e.last_step} guidance {e.guidance_scale:g}"
+        for e in plan.experts
+        if e.last_step > e.first_step
+    )
+    rows = [
+        ("model", f"{plan.model} ({plan.model_path})"),
+        ("prompt", plan.prompt),
+        ("negative prompt", plan.negative_prompt or "(none)"),
+        ("video", f"{plan.width}x{plan.height}, {plan.num_frames} frames at {plan.fps} fps"),
+        ("length", f"{minutes:.2f} s"),
+        ("latents", "x".join(map(str, plan.latent_shape[1:])) + f", {plan.tokens:,} tokens"),
+        ("sampling", f"{plan.solver}, {plan.steps} steps, shift {plan.shift:g}"),
+        ("experts", experts),
+        ("seed", str(plan.seed)),
+        ("work", f"{plan.forwards} forwards, {plan.flops / 1e12:,.3g} TFLOP"),
+    ]
+    if plan.image:
+        rows.insert(2, ("image", plan.image))
+    if plan.last_image:
+        rows.insert(3, ("last image", plan.last_image))
+    for stage, amount in plan.memory.stages().items():
+        rows.append((f"peak memory, {stage}", f"{amount / 2**30:.2f} GiB"))
+    rows.append(("memory available", f"{plan.memory.available / 2**30:.2f} GiB"))
+    rows += [("note", note) for note in plan.notes]
+    return rows
+
+
+def _check_images(request: Request, folder: ModelFolder) -> None:
+    preset = folder.preset
+    if request.image is not None and not preset.takes_image:
+        raise UsageError(
+            f"{preset.id} makes video from text only; --image was given",
+            "use an image model: wan2.2-i2v-a14b or wan2.2-ti2v-5b",
+        )
+    if preset.task == "i2v" and request.image is None:
+        raise UsageError(f"{preset.id} needs a first frame", "give --image FILE")
+    if request.last_image is not None and preset.task != "i2v":
+        raise UsageError(
+            f"{preset.id} takes no last frame", "first-and-last frame works with wan2.2-i2v-a14b"
+        )
+
+
+def _num_frames(request: Request, folder: ModelFolder, fps: int, notes: list[str]) -> int:
+    stride = network_config(folder["vae"]).stride[0]
+    if request.duration is not None:
+        wanted = request.duration * fps
+        frames = 1 + stride * max(0, -(-round(wanted - 1) // stride))
+        if frames != wanted:
+            notes.append(
+                f"{request.duration:g} s at {fps} fps is {wanted:g} frames; "
+                f"this model makes {stride}n+1: {frames}"
+            )
+        return frames
+    frames = request.num_frames or folder.preset.num_frames
+    if (frames - 1) % stride:
+        below = 1 + (frames - 1) // stride * stride
+        raise UsageError(
+            f"num_frames is {frames}; this model makes {stride}n+1 frames",
+            f"try {below} or {below + stride}",
+        )
+    return frames
+
+
+def _size(request: Request, folder: ModelFolder, notes: list[str]) -> tuple[int, int]:
+    """The video's (width, height), following the image's shape where the model does."""
+    preset = folder.preset
+    width, height = _requested_size(request, preset.sizes)
+    step_w, step_h = multiples(folder)
+    if request.image is not None:
+        from .image import i2v_size, image_size, ti2v_size
+
+        asked = (width, height)
+        shape = image_size(request.image)
+        if preset.task == "i2v":
+            width, height = i2v_size(shape, width * height, (step_w, step_h))
+        else:
+            width, height = ti2v_size(shape, width * height, (step_w, step_h))
+        if (width, height) != asked:
+            notes.append(
+                f"{width}x{height} has the area of {asked[0]}x{asked[1]} in the image's shape"
+            )
+        return width, height
+    for name, value, step in (("width", width, step_w), ("height", height, step_h)):
+        if value % step or value < step:
+            below = max(step, value // step * step)
+            above = below + step
+            raise UsageError(
+                f"{name} is {value}; {preset.id} makes multiples of {step}",
+                f"try {below} or {above}",
+            )
+    return width, height
+
+
+def _requested_size(request: Request, sizes: tuple[tuple[int, int], ...]) -> tuple[int, int]:
+    width, height = request.width, request.height
+    if width is None and height is None:
+        return sizes[0]
+    if width is not None and height is not None:
+        return width, height
+    for known_width, known_height in sizes:
+        if width in (None, known_width) and height in (None, known_height):
+            return known_width, known_height
+    given = f"width {width}" if height is None else f"height {height}"
+    raise UsageError(
+        f"{given} alone does not say the size",
+        "give both --width and --height; made for "
+        + ", ".join(f"{known[0]}x{known[1]}" for known in sizes),
+    )
+
+
+def _experts(
+    request: Request, folder: ModelFolder, timesteps: tuple[float, ...]
+) -> tuple[ExpertPlan, ...]:
+    """Steps and guidance of each expert: the first whose range the timestep lies in."""
+    preset = folder.preset
+    scales = request.guidance_scale
+    names = [expert.name for expert in preset.experts]
+    if isinstance(scales, Mapping):
+        for name in scales:
+            if name not in names:
+                raise UsageError(
+                    f"guidance_scale names {name!r}; {preset.id} has {', '.join(names)}",
+                    f"write it as {','.join(name + '=4' for name in names)}",
+                )
+    plans, first = [], 0
+    for expert in preset.experts:
+        last = first + sum(t >= expert.from_timestep for t in timesteps[first:])
+        scale = expert.guidance_scale
+        if isinstance(scales, Mapping):
+            scale = scales.get(expert.name, scale)
+        elif scales is not None:
+            scale = scales
+        plans.append(ExpertPlan(expert.name, float(scale), first, last))
+        first = last
+    return tuple(plans)
+
+
+def _forwards(experts: tuple[ExpertPlan, ...]) -> int:
+    return sum((e.last_step - e.first_step) * (2 if e.guidance_scale != 1 else 1) for e in experts)
+
+
+def _sha256(path: str | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}") from None

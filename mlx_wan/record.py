@@ -1,0 +1,103 @@
+"""The record beside each video: the whole plan, hashes, times and memory, as JSON.
+
+The record alone reproduces the latents: its plan goes back into `generate`.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from .errors import UsageError
+from .plan import Plan
+
+RECORD_FORMAT = "mlx-wan-record"
+RECORD_VERSION = 1
+_MAX_RECORD_BYTES = 16_000_000
+
+
+def build_record(
+    plan: Plan,
+    *,
+    video: Path,
+    hashes: dict[str, str],
+    seconds: dict[str, float],
+    peak_memory: dict[str, int],
+    health: str | None,
+) -> dict[str, Any]:
+    """All there is to know about a finished video, as plain data."""
+    import mlx.core as mx
+
+    from . import __version__
+
+    return {
+        "format": RECORD_FORMAT,
+        "version": RECORD_VERSION,
+        "video": video.name,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "health": health or "ok",
+        "plan": plan.to_dict(),
+        "sha256": hashes,
+        "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
+        "peak_memory": peak_memory,
+        "versions": {
+            "mlx_wan": __version__,
+            "mlx": version("mlx"),
+            "python": platform.python_version(),
+            "system": f"{platform.system()} {platform.machine()}",
+            "device": mx.default_device().type.name,
+        },
+    }
+
+
+def write_record(record: dict[str, Any], path: Path) -> Path:
+    """Write `record` as JSON at `path`, complete or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            json.dump(record, file, indent=2, ensure_ascii=False)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.rename(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def read_record_plan(data: dict[str, Any]) -> Plan:
+    """The plan inside a record. Raises UsageError when this is no record of this version."""
+    if data.get("format") != RECORD_FORMAT or data.get("version") != RECORD_VERSION:
+        raise UsageError(
+            f"this is not a version {RECORD_VERSION} record of mlx-wan",
+            "give the .json that lies beside a video",
+        )
+    if not isinstance(data.get("plan"), dict):
+        raise UsageError("the record has no plan", "give the .json that lies beside a video")
+    return Plan.from_dict(data["plan"])
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """A JSON object from a small file. Raises UsageError saying what is wrong with it."""
+    path = Path(path)
+    try:
+        if path.stat().st_size > _MAX_RECORD_BYTES:
+            raise UsageError(f"{path} is too large for a settings file", "16 MB are accepted")
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is not valid JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise UsageError(
+            f"{path} holds a {type(data).__name__}, not an object", 'as in {"prompt": "..."}'
+        )
+    return data
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
