@@ -14,6 +14,7 @@ from typing import Any
 
 from .errors import UsageError
 from .plan import Plan
+from .request import Request
 
 RECORD_FORMAT = "mlx-wan-record"
 RECORD_VERSION = 1
@@ -101,3 +102,19 @@ def read_json(path: str | Path) -> dict[str, Any]:
 def file_sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def request_of(plan: Plan, changes: dict[str, Any]) -> Request:
+    """The request that leads to `plan`, with some of its settings changed."""
+    values: dict[str, Any] = {
+        name: getattr(plan, name)
+        for name in (
+            *("prompt", "negative_prompt", "image", "last_image", "width", "height"),
+            *("num_frames", "fps", "steps", "shift", "solver", "seed"),
+        )
+    }
+    values["model"] = plan.model_path
+    values["guidance_scale"] = {e.name: e.guidance_scale for e in plan.experts}
+    if "duration" in changes:
+        del values["num_frames"]
+    return Request.from_dict(values | changes)
