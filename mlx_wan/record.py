@@ -5,7 +5,6 @@ The record alone reproduces the latents: its plan goes back into `generate`.
 
 import hashlib
 import json
-import os
 import platform
 import time
 from importlib.metadata import version
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UsageError
+from .files import complete_or_absent
 from .plan import Plan
 from .request import Request
 
@@ -57,15 +57,8 @@ def build_record(
 
 def write_record(record: dict[str, Any], path: Path) -> Path:
     """Write `record` as JSON at `path`, complete or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            json.dump(record, file, indent=2, ensure_ascii=False)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with complete_or_absent(path) as partial:
+        partial.write_text(json.dumps(record, indent=2, ensure_ascii=False), encoding="utf-8")
     return path
 
 

@@ -15,12 +15,13 @@ import numpy as np
 from .conditioning import encode_image, encode_prompt
 from .errors import GenerationError, ModelError, UsageError
 from .events import Event, Report, ignore
+from .files import free_name
 from .health import FrameHealth, check_step
 from .loading import ModelFolder, open_model
 from .pipeline import Experts, decode, denoise, start_noise
 from .plan import Plan
 from .record import build_record, file_sha256, write_record
-from .studio.video_io import free_name, save_video
+from .studio.video_io import save_video
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,14 @@ Settings follow ecosystem.md 1.9: converted and tagged as limited-range BT.709, 
 and renamed when it is complete.
 """
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
 from mlx_wan.errors import GenerationError, UsageError
+from mlx_wan.files import complete_or_absent
 
 _BT709 = 1  # the code of BT.709 for primaries, transfer and matrix
 _LIMITED_RANGE = 1
@@ -40,21 +39,11 @@ def save_video(
     path = Path(path)
     if path.exists():
         raise UsageError(f"{path} exists already", "nothing is overwritten; give another --output")
-    with _renamed_when_complete(path) as partial:
+    with complete_or_absent(path) as partial:
         count = _encode(frames, partial, fps, crf, metadata or {})
         if not count:
             raise GenerationError("there were no frames to save")
     return path
-
-
-def free_name(path: str | Path) -> Path:
-    """`path`, or the first of `name_2`, `name_3`, ... that does not exist yet."""
-    path = Path(path)
-    candidate, number = path, 1
-    while candidate.exists():
-        number += 1
-        candidate = path.with_stem(f"{path.stem}_{number}")
-    return candidate
 
 
 def _encode(
@@ -107,21 +96,3 @@ def _configure(stream, width: int, height: int, fps: int, crf: int) -> None:  # 
 def _single(chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     for chunk in chunks:
         yield from np.ascontiguousarray(chunk)
-
-
-@contextmanager
-def _renamed_when_complete(path: Path) -> Iterator[Path]:
-    """Yield a partial name beside `path`; rename it on success, remove it on any failure."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.rename(path)
-    except OSError as error:
-        raise GenerationError(
-            f"{path} cannot be written: {error.strerror or error}", "check space and permissions"
-        ) from None
-    finally:
-        partial.unlink(missing_ok=True)
