@@ -1,7 +1,6 @@
 """The flags that `generate` and `plan` share, and how they become a Request."""
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -103,14 +102,12 @@ def plan_from(flags: dict[str, Any]) -> Any:
 
 def _plan_from_record(record: dict[str, Any], given: dict[str, Any], limit: float | None) -> Any:
     """The record's own plan, so that the same latents come out; flags that change it replan."""
-    from mlx_wan.loading import find_model
-    from mlx_wan.plan import make_plan
+    from mlx_wan.plan import make_plan, replan
     from mlx_wan.record import read_record_plan, request_of
 
     plan = read_record_plan(record)
     if set(given) <= {"model", "output"}:
-        model = given.get("model", plan.model_path)
-        return replace(plan, model_path=str(find_model(model)), output=given.get("output"))
+        return replan(plan, given.get("model"), given.get("output"), _bytes(limit))
     return make_plan(request_of(plan, given), memory_limit=_bytes(limit))
 
 

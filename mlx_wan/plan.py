@@ -8,7 +8,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +162,21 @@ def plan_for(request: Request, folder: ModelFolder, *, memory_limit: int | None 
         memory=memory,
         notes=tuple(notes),
     )
+
+
+def replan(
+    plan: Plan, model: str | None, output: str | None, memory_limit: int | None = None
+) -> Plan:
+    """The same plan on this machine: its own memory, another output, perhaps another folder."""
+    folder = open_model(find_model(model or plan.model_path))
+    running = [expert.name for expert in plan.experts if expert.last_step > expert.first_step]
+    available = available_memory() if memory_limit is None else memory_limit
+    try:
+        memory = predict(folder, plan.width, plan.height, plan.num_frames, running, available)
+    except KeyError as error:
+        raise UsageError(f"the plan's expert {error} is not in {folder.path}") from None
+    check_fits(memory, folder, plan.width, plan.height, plan.num_frames, running)
+    return replace(plan, model_path=str(folder.path), output=output, memory=memory)
 
 
 def forward_flops(config: Any, tokens: int) -> float:
