@@ -19,6 +19,8 @@ _PUBLIC = {
     "make_plan": "plan",
     "open_model": "loading",
     "encode_prompt": "pipeline",
+    "encode_image": "pipeline",
+    "Experts": "pipeline",
     "start_noise": "pipeline",
     "denoise": "pipeline",
     "decode": "pipeline",
