@@ -17,6 +17,7 @@ from .presets import PRESETS, Preset
 
 FORMAT_VERSION = 1
 _MAX_CONFIG_BYTES = 8_000_000
+_MAX_SETTING = 2**20  # no width, length or count in a network's config is larger
 
 # network name in config.json -> (module, config class, network class)
 _NETWORKS = {
@@ -198,6 +199,10 @@ def network_config(component: Component) -> Any:
         name: tuple(value) if isinstance(value, list) else value
         for name, value in component.config.items()
     }
+    for name, value in values.items():
+        for number in value if isinstance(value, tuple) else (value,):
+            if not isinstance(number, int | float) or abs(number) > _MAX_SETTING:
+                raise BadFileError(f"{component.name} has {name} {number!r} in its config")
     unknown = set(values) - {field.name for field in fields(config_class)}
     if unknown:
         raise BadFileError(f"{component.name} has unknown settings: {', '.join(sorted(unknown))}")

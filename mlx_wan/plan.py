@@ -167,15 +167,31 @@ def plan_for(request: Request, folder: ModelFolder, *, memory_limit: int | None 
 def replan(
     plan: Plan, model: str | None, output: str | None, memory_limit: int | None = None
 ) -> Plan:
-    """The same plan on this machine: its own memory, another output, perhaps another folder."""
+    """A plan from a record, checked against its model and this machine's memory.
+
+    The output is another one, the folder may be. Raises UsageError when the plan contradicts
+    itself or the model, and what `make_plan` raises.
+    """
+    from .sampling import make_schedule
+
     folder = open_model(find_model(model or plan.model_path))
+    size = (plan.width, plan.height, plan.num_frames)
+    schedule = make_schedule(plan.solver, plan.steps, plan.shift)
+    spans = [(expert.first_step, expert.last_step) for expert in plan.experts]
+    fits = (
+        plan.latent_shape == latent_shape(folder, *size)
+        and (plan.sigmas, plan.timesteps) == (schedule.sigmas, schedule.timesteps)
+        and all(expert.name in folder.components for expert in plan.experts)
+        and [0, *(last for _, last in spans)] == [*(first for first, _ in spans), plan.steps]
+    )
+    if not fits:
+        raise UsageError(
+            f"the recorded plan does not fit {folder.path}", "it was changed, or the model was"
+        )
     running = [expert.name for expert in plan.experts if expert.last_step > expert.first_step]
     available = available_memory() if memory_limit is None else memory_limit
-    try:
-        memory = predict(folder, plan.width, plan.height, plan.num_frames, running, available)
-    except KeyError as error:
-        raise UsageError(f"the plan's expert {error} is not in {folder.path}") from None
-    check_fits(memory, folder, plan.width, plan.height, plan.num_frames, running)
+    memory = predict(folder, *size, running, available)
+    check_fits(memory, folder, *size, running)
     return replace(plan, model_path=str(folder.path), output=output, memory=memory)
 
 

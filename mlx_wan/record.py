@@ -71,7 +71,9 @@ def read_record_plan(data: dict[str, Any]) -> Plan:
         )
     if not isinstance(data.get("plan"), dict):
         raise UsageError("the record has no plan", "give the .json that lies beside a video")
-    return Plan.from_dict(data["plan"])
+    plan = Plan.from_dict(data["plan"])
+    request_of(plan, {})  # the same checks as for a request
+    return plan
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
