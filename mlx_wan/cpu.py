@@ -1,17 +1,24 @@
 """What only MLX's CPU backend needs, behind one device check.
 
 MLX's CPU `exp` and `tanh` are scalar; there softmax and gelu cost more than all matmuls together.
-On every other device these functions are the plain MLX ones.
+NumPy's are vectorised and work in place on the memory of MLX arrays, a cache-sized piece at a time,
+without a compiler at hand (which mx.compile needs on the CPU). On every other device these
+functions are the plain MLX ones.
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
-QUERY_ROWS = 256  # scores of this many queries at a time: they stay near the cache
+LINEAR_ROWS = 1024  # rows of one linear: enough for BLAS's full speed, a small hidden layer
+TILE = 512  # attention scores of 512 queries x 512 keys at a time: 1 MiB, within a core's cache
+PIECE = 1 << 16  # elements that elementwise work is done on at a time, for the same reason
+SAFE_SCORE = 60.0  # e^60 times any number of keys is an ordinary float32: no shift needed
+TINY_EXPONENT = -80.0  # e^-80 times anything ordinary is normal; subnormals are 100 times slower
 
 
 def is_cpu() -> bool:
@@ -21,12 +28,12 @@ def is_cpu() -> bool:
 
 def silu(x: mx.array) -> mx.array:
     """x * sigmoid(x)."""
-    return _silu(x) if is_cpu() else nn.silu(x)
+    return _in_pieces(_silu, x) if is_cpu() else nn.silu(x)
 
 
 def gelu_tanh(x: mx.array) -> mx.array:
     """GELU in its tanh form, the one Wan and UMT5 use."""
-    return _gelu_tanh(x) if is_cpu() else nn.gelu_approx(x)
+    return _in_pieces(_gelu_tanh, x) if is_cpu() else nn.gelu_approx(x)
 
 
 def softmax_attention(
@@ -34,13 +41,13 @@ def softmax_attention(
 ) -> mx.array:
     """softmax(q k^T * scale + bias) v over (B, heads, L, head_dim).
 
-    `bias` is added to the scores and broadcasts to (B, heads, Lq, Lk); on the CPU each chunk of
-    query rows is evaluated at once, so the scores never exist whole.
+    `bias` is added to the scores and broadcasts to (B, heads, Lq, Lk). On the CPU the scores
+    exist a tile at a time only.
     """
-    if not is_cpu():
-        bias = None if bias is None else bias.astype(q.dtype)
-        return mx.fast.scaled_dot_product_attention(q, k, v, scale=scale, mask=bias)
-    return _attention_by_rows(q, k, v, scale, bias)
+    if is_cpu():
+        return _attention_in_tiles(q, k, v, scale, bias)
+    bias = None if bias is None else bias.astype(q.dtype)
+    return mx.fast.scaled_dot_product_attention(q, k, v, scale=scale, mask=bias)
 
 
 def run_pair(first: Callable[[], Any], second: Callable[[], Any]) -> tuple[Any, Any]:
@@ -52,49 +59,186 @@ def run_pair(first: Callable[[], Any], second: Callable[[], Any]) -> tuple[Any, 
     return a, b
 
 
-def _attention_by_rows(
+def _in_pieces(function: Callable[[np.ndarray, np.ndarray], None], x: mx.array) -> mx.array:
+    """function(x, out) elementwise, in pieces that stay in the cache."""
+    dtype, shape = x.dtype, x.shape
+    x = x.astype(mx.float32).flatten()
+    out = mx.zeros(x.shape)
+    mx.eval(x, out)
+    x_view, out_view = np.asarray(x), np.asarray(out)  # no copies: out is filled in place
+    with np.errstate(over="ignore"):  # x / (1 + inf) is the right 0
+        for start in range(0, x.size, PIECE):
+            function(x_view[start : start + PIECE], out_view[start : start + PIECE])
+    return out.reshape(shape).astype(dtype)
+
+
+def _silu(x: np.ndarray, out: np.ndarray) -> None:
+    np.negative(x, out=out)
+    np.exp(out, out=out)
+    out += 1
+    np.divide(x, out, out=out)
+
+
+def _gelu_tanh(x: np.ndarray, out: np.ndarray) -> None:
+    # 0.5 * (1 + tanh(u)) is sigmoid(2u), with 2u = 2 * sqrt(2 / pi) * (x + 0.044715 x^3)
+    np.multiply(x, x, out=out)
+    out *= -1.5957691216057308 * 0.044715
+    out -= 1.5957691216057308
+    out *= x
+    np.exp(out, out=out)
+    out += 1
+    np.divide(x, out, out=out)
+
+
+def _attention_in_tiles(
     q: mx.array, k: mx.array, v: mx.array, scale: float, bias: mx.array | None
 ) -> mx.array:
-    q, keys = q * scale, k.swapaxes(-1, -2)
-    rows = []
-    for start in range(0, q.shape[2], QUERY_ROWS):
-        scores = q[:, :, start : start + QUERY_ROWS] @ keys  # (B, heads, rows, Lk)
-        if bias is not None:
-            one_row = bias.ndim < 2 or bias.shape[-2] == 1
-            scores = scores + (bias if one_row else bias[..., start : start + QUERY_ROWS, :])
-        weights = _exp_shifted(scores, scores.max(axis=-1, keepdims=True))
-        out = (weights @ v) / weights.sum(axis=-1, keepdims=True)
-        mx.eval(out)
-        rows.append(out)
-    return mx.concatenate(rows, axis=2)
+    batch, heads, queries, _ = q.shape
+    dtype = v.dtype
+    q, k, v = (x.astype(mx.float32) for x in (q, k, v))
+    # (B, Lq, heads, head_dim) in memory: what follows joins the heads again
+    out = mx.zeros((batch, queries, heads, v.shape[-1]))
+    if bias is not None:
+        bias = mx.broadcast_to(bias.astype(mx.float32), (batch, heads, queries, k.shape[2]))
+        mx.eval(bias)
+    mx.eval(q, k, v, out)
+    q_view, k_view, v_view, out_view = (np.asarray(x) for x in (q, k, v, out))
+    for b, h in np.ndindex(batch, heads):
+        bias_view = None if bias is None else np.asarray(bias)[b, h]
+        _attend(q_view[b, h], k_view[b, h], v_view[b, h], scale, bias_view, out_view[b, :, h])
+    return out.swapaxes(1, 2).astype(dtype)
 
 
-def _exp(x: mx.array) -> mx.array:
-    """exp as adds and multiplies: exp(x / 64) by its series to degree 7, squared six times.
+def _attend(
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    scale: float,
+    bias: np.ndarray | None,
+    out: np.ndarray,
+) -> None:
+    """Fill out (Lq, head_dim) with the attention of one head.
 
-    Exact to 1e-6 for |x| up to 88; below -88 it is taken as exp(-88), above as exp(88).
+    Softmax is invariant to a shift, and the row maximum is only there to keep exp in range. Where
+    the norms of q and k (normed in these models) bound every score by SAFE_SCORE, no shift is
+    needed, and the keys can be gone through in tiles whose sums simply add up. NumPy's exp is
+    vectorised, MLX's on the CPU is not.
     """
-    x = mx.clip(x, -88.0, 88.0) * (1 / 64)
-    y = x * (1 / 5040) + 1 / 720
-    for coefficient in (1 / 120, 1 / 24, 1 / 6, 1 / 2, 1.0, 1.0):
-        y = y * x + coefficient
-    for _ in range(6):
-        y = y * y
-    return y
+    most = scale * np.sqrt(_longest_squared(q) * _longest_squared(k))
+    most += 0 if bias is None else np.abs(bias).max()
+    safe = most <= SAFE_SCORE  # not so with a NaN either
+    keys = _split(len(k), TILE if safe else len(k))
+    rows = _split(len(q), max(16, TILE**2 // keys[0].stop))
+    scores = np.empty((rows[0].stop, keys[0].stop), np.float32)
+    ones = np.ones(keys[0].stop, np.float32)
+    for row in rows:
+        scaled = q[row] * np.float32(scale)
+        summed, total = np.zeros((len(scaled), v.shape[1]), np.float32), np.zeros(1, np.float32)
+        for key in keys:
+            s = scores[: len(scaled), : key.stop - key.start]
+            np.matmul(scaled, k[key].T, out=s)
+            if bias is not None:
+                s += bias[row, key]
+            if not safe:
+                s -= s.max(axis=1, keepdims=True)
+                np.maximum(s, TINY_EXPONENT, out=s)
+            np.exp(s, out=s)
+            total = total + s @ ones[: s.shape[1]]
+            summed += s @ v[key]
+        np.divide(summed, total[:, None], out=out[row])
 
 
-@partial(mx.compile, shapeless=True)
-def _exp_shifted(x: mx.array, shift: mx.array) -> mx.array:
-    return _exp(x - shift)
+def _longest_squared(x: np.ndarray) -> float:
+    return float(np.einsum("ld,ld->l", x, x).max())
 
 
-@partial(mx.compile, shapeless=True)
-def _silu(x: mx.array) -> mx.array:
-    return x / (1 + _exp(-x))
+def _split(length: int, most: int) -> list[slice]:
+    """Slices of at most `most`, as even as can be, the longest first."""
+    count = -(-length // most)
+    size = -(-length // count)
+    return [slice(start, min(start + size, length)) for start in range(0, length, size)]
 
 
-@partial(mx.compile, shapeless=True)
-def _gelu_tanh(x: mx.array) -> mx.array:
-    # 0.5 * (1 + tanh(u)) is sigmoid(2u), with 2u = 2 * sqrt(2 / pi) * (x + 0.044715 x^3)
-    u = 1.5957691216057308 * x * (1 + 0.044715 * x * x)
-    return x / (1 + _exp(-u))
+def conv_3x3(
+    x: mx.array, weight: mx.array, bias: mx.array | None = None, past: mx.array | None = None
+) -> mx.array:
+    """A convolution of 3x3 (stride 1, zero padding 1) and any size in time, in float32, evaluated.
+
+    x (B, T, H, W, C), weight (O, kt, 3, 3, C), past (B, kt - 1, H, W, C): the frames before x.
+    """
+    out = mx.zeros((*x.shape[:4], weight.shape[0]))
+    past = x[:, :0] if past is None else past
+    bias = out[0, 0, 0, 0] if bias is None else bias
+    mx.eval(out, x, weight, bias, past)
+    kernel = _winograd_kernel(np.asarray(weight))
+    views = zip(*map(np.asarray, (past, x, out)), strict=True)  # no copies: out is filled in place
+    for frames_before, frames, frames_out in views:
+        _winograd(frames_before, frames, kernel, np.asarray(bias), frames_out)
+    return out
+
+
+# Winograd's F(4x4, 3x3): 36 multiplications for 16 outputs instead of 144. A row of tiles at a
+# time passes through buffers that fit the cache, and every step is one matmul. NumPy's, because it
+# multiplies views with any distance between rows, where MLX would copy them first. The usual points
+# 0, 1, -1, 2, -2 lose three digits; these lose one (3e-6 of the largest value).
+_POINTS = np.array([0, 0.5**0.5, -(0.5**0.5), 2**0.5, -(2**0.5)])
+
+
+def _powers(count: int) -> np.ndarray:
+    """The points, and infinity, to the powers 0 .. count - 1."""
+    infinity = np.eye(count)[-1:]
+    return np.concatenate([_POINTS[:, None] ** np.arange(count), infinity])
+
+
+_INPUT = np.linalg.inv(_powers(6)).T.astype(np.float32)  # 6 pixels in
+_OUTPUT = _powers(4).T.astype(np.float32)  # 4 pixels out
+_KERNEL = np.kron(_powers(3), _powers(3)).astype(np.float32)  # (36, 9)
+
+
+def _winograd_kernel(weight: np.ndarray) -> np.ndarray:
+    """(O, kt, 3, 3, C) -> (36, kt * C, O)."""
+    taps = weight.transpose(2, 3, 1, 4, 0).reshape(9, -1)
+    return (_KERNEL @ taps).reshape(36, -1, weight.shape[0])
+
+
+def _winograd(
+    past: np.ndarray, x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, out: np.ndarray
+) -> None:
+    """Fill out (T, H, W, O) from the frames past and x, (.., H, W, C)."""
+    (t, height, width, c), o = x.shape, out.shape[-1]
+    columns = -(-width // 4)
+    rows = max(1, min(-(-height // 4), 48 // columns))  # of tiles at a time
+    frames, k = len(past) + t, kernel.shape[1]
+    # i, j: pixel in the tile; a, b: point; r, s: row and column of tiles; f, c: frame and channel
+    pixels = np.zeros((4 * rows + 2, 4 * columns + 2, frames, c), np.float32)
+    half = np.empty((rows, 6, 4 * columns + 2, frames * c), np.float32)  # r a j fc
+    points = np.empty((6, 6, rows, columns, frames * c), np.float32)  # a b r s fc
+    products = np.empty((6, 6, rows, columns, t * o), np.float32)  # a b r s fo
+    half_out = np.empty((rows, 6, columns, 4, t * o), np.float32)  # r a s j fo
+    tiles = np.empty((rows, 4, columns * 4, t, o), np.float32)  # r i (s j) f o
+
+    # tiles overlap by 2 pixels and clips by kt - 1 frames: all of them are views
+    d = pixels.strides
+    tile_rows = as_strided(pixels, (rows, 6, pixels[0].size), (4 * d[0], d[0], 4))
+    d = half.strides
+    tile_columns = as_strided(
+        half, (rows, 6, columns, 6, frames * c), (d[0], d[1], 4 * d[2], d[2], 4)
+    )
+    d = points.strides
+    clips = as_strided(points, (36, t, rows * columns, k), (d[1], 4 * c, d[3], 4))
+    d = products.strides
+    results = as_strided(products, (36, t, rows * columns, o), (d[1], 4 * o, d[3], 4))
+
+    for top in range(0, height, 4 * rows):
+        first, last = max(top - 1, 0), min(top + 4 * rows + 1, height)
+        inside = pixels[first - top + 1 : last - top + 1]
+        pixels[: first - top + 1] = pixels[last - top + 1 :] = 0
+        inside[:, 1 : width + 1, : len(past)] = past[:, first:last].transpose(1, 2, 0, 3)
+        inside[:, 1 : width + 1, len(past) :] = x[:, first:last].transpose(1, 2, 0, 3)
+        np.matmul(_INPUT, tile_rows, out=half.reshape(rows, 6, -1))
+        np.matmul(_INPUT, tile_columns, out=points.transpose(2, 0, 3, 1, 4))
+        np.matmul(clips, kernel[:, None], out=results)
+        np.matmul(_OUTPUT, products.transpose(2, 0, 3, 1, 4), out=half_out)
+        np.matmul(_OUTPUT, half_out.reshape(rows, 6, -1), out=tiles.reshape(rows, 4, -1))
+        done = tiles.reshape(4 * rows, columns * 4, t, o)[: height - top, :width]
+        np.add(done.transpose(2, 0, 1, 3), bias, out=out[:, top : top + 4 * rows])

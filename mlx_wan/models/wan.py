@@ -1,0 +1,416 @@
+"""Wan's diffusion transformer: T2V-A14B, I2V-A14B, TI2V-5B and T2V-1.3B, by config alone.
+
+Attribute names and the order of operations are the original's (spec wan.md, section 3); channels
+are last. Tokens travel as row chunks, so that neither a hidden layer nor the modulation of a
+per-token timestep ever exists for all tokens. The residual, norms, modulation, rotary embedding
+and time embedding are float32; the matmuls of the blocks run in the weights' dtype.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+
+from mlx_wan import cpu
+from mlx_wan.attention import attention, row_chunks
+from mlx_wan.errors import UsageError
+
+
+@dataclass(frozen=True)
+class WanConfig:
+    """Sizes of one network. `patch_size` is (t, h, w)."""
+
+    dim: int
+    ffn_dim: int
+    num_heads: int
+    num_layers: int
+    in_dim: int
+    out_dim: int
+    text_dim: int
+    text_len: int = 512
+    freq_dim: int = 256
+    eps: float = 1e-6
+    patch_size: tuple[int, int, int] = (1, 2, 2)
+    cross_attn_norm: bool = True
+
+    @property
+    def head_dim(self) -> int:
+        return self.dim // self.num_heads
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What a prompt and a size fix for a whole run, computed once (`WanTransformer.condition`)."""
+
+    grid: tuple[int, int, int]  # latent size in patches
+    rotary: mx.array  # (L, 1, head_dim / 2) complex
+    text: list[tuple[mx.array, mx.array]]  # keys and values of every block, (B, heads, n, head_dim)
+    bias: mx.array | None  # (n,): added to the scores of those keys
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A chunk of the token axis and, for each batch item, whose time its tokens have.
+
+    `times` indexes the table of unique times: (B, 1) where all tokens share one, else (B, rows).
+    """
+
+    tokens: slice
+    times: mx.array
+
+
+# --- small functions ---------------------------------------------------------------------------
+
+
+def rotary_table(grid: tuple[int, int, int], head_dim: int) -> mx.array:
+    """e^(i * position * frequency) of every token: (L, 1, head_dim / 2) complex.
+
+    Channel pairs are split over time, height and width (44, 42, 42 of 128 channels), each axis
+    with frequencies of its own width. Built in float64 as the original does.
+    """
+    side = 2 * (head_dim // 6)
+    angles = []
+    for axis, width in enumerate((head_dim - 2 * side, side, side)):
+        frequencies = 10000.0 ** (-np.arange(0, width, 2) / max(width, 1))
+        angle = np.arange(grid[axis])[:, None] * frequencies
+        shape = [1, 1, 1, width // 2]
+        shape[axis] = grid[axis]
+        angles.append(np.broadcast_to(angle.reshape(shape), (*grid, width // 2)))
+    table = np.exp(1j * np.concatenate(angles, axis=-1)).astype(np.complex64)
+    return mx.array(table.reshape(-1, 1, head_dim // 2))
+
+
+def rotate(x: mx.array, table: mx.array) -> mx.array:
+    """Rotary embedding of (B, rows, heads, head_dim): channels 2i, 2i+1 are one complex number."""
+    return (x.view(mx.complex64) * table).view(mx.float32)
+
+
+def time_features(times: np.ndarray, freq_dim: int) -> mx.array:
+    """Sinusoids of each timestep, cosines first: (U,) -> (U, freq_dim) float32."""
+    half = freq_dim // 2
+    angles = times[:, None] * 10000.0 ** (-np.arange(half) / half)  # float64, as the original
+    return mx.array(np.concatenate([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32))
+
+
+def split_rows(timestep: np.ndarray) -> tuple[np.ndarray, list[Rows]]:
+    """Timesteps (B, L) -> the unique times (U,) and the chunks the tokens are worked on in.
+
+    Where times change seldom (an image's frame at 0, all others at t), chunks end there.
+    """
+    length = timestep.shape[1]
+    times, index = np.unique(timestep, return_inverse=True)
+    index = index.reshape(timestep.shape).astype(np.int32)
+    changes = 1 + np.flatnonzero((index[:, 1:] != index[:, :-1]).any(axis=0))
+    runs_are_long = len(changes) <= 8
+    edges = [0, *changes.tolist(), length] if runs_are_long else [0, length]
+    rows = []
+    for start, stop in pairwise(edges):
+        for chunk in row_chunks(stop - start):
+            tokens = slice(start + chunk.start, start + chunk.stop)
+            here = index[:, tokens][:, :1] if runs_are_long else index[:, tokens]
+            rows.append(Rows(tokens, mx.array(here)))
+    return times, rows
+
+
+def layer_norm(x: mx.array, eps: float) -> mx.array:
+    return mx.fast.layer_norm(x, None, None, eps)
+
+
+def modulate(x: mx.array, scale: mx.array, shift: mx.array) -> mx.array:
+    return x * (1 + scale) + shift
+
+
+def linear(layer: nn.Module, x: mx.array) -> mx.array:
+    """A linear (quantised or not) in the dtype of its weights."""
+    return layer(x.astype(layer["scales" if "scales" in layer else "weight"].dtype))
+
+
+def linear_float32(layer: nn.Linear, x: mx.array) -> mx.array:
+    """A linear in float32 whatever its weights are stored in."""
+    return mx.addmm(layer.bias.astype(mx.float32), x, layer.weight.astype(mx.float32).T)
+
+
+def split_heads(x: mx.array, num_heads: int) -> mx.array:
+    return x.reshape(*x.shape[:-1], num_heads, -1)
+
+
+# --- blocks ------------------------------------------------------------------------------------
+
+
+class WanAttention(nn.Module):
+    """The projections both attentions of a block have; q and k are normed across all heads."""
+
+    def __init__(self, config: WanConfig):
+        super().__init__()
+        self.num_heads = config.num_heads
+        self.q = nn.Linear(config.dim, config.dim)
+        self.k = nn.Linear(config.dim, config.dim)
+        self.v = nn.Linear(config.dim, config.dim)
+        self.o = nn.Linear(config.dim, config.dim)
+        self.norm_q = nn.RMSNorm(config.dim, config.eps)
+        self.norm_k = nn.RMSNorm(config.dim, config.eps)
+        self.scale = config.head_dim**-0.5
+
+    def query(self, x: mx.array) -> mx.array:
+        """(B, L, dim) -> float32 (B, L, heads, head_dim)."""
+        return split_heads(self.norm_q(linear(self.q, x).astype(mx.float32)), self.num_heads)
+
+    def key(self, x: mx.array) -> mx.array:
+        return split_heads(self.norm_k(linear(self.k, x).astype(mx.float32)), self.num_heads)
+
+    def value(self, x: mx.array) -> mx.array:
+        return split_heads(linear(self.v, x), self.num_heads)
+
+
+class WanFFN(nn.Module):
+    def __init__(self, config: WanConfig):
+        super().__init__()
+        self.fc1 = nn.Linear(config.dim, config.ffn_dim)
+        self.fc2 = nn.Linear(config.ffn_dim, config.dim)
+
+    def __call__(self, x: mx.array) -> mx.array:
+        return linear(self.fc2, cpu.gelu_tanh(linear(self.fc1, x)))
+
+
+class WanBlock(nn.Module):
+    """Self-attention, cross-attention to the text, feed-forward (wan.md 3.2)."""
+
+    def __init__(self, config: WanConfig):
+        super().__init__()
+        self.eps = config.eps
+        self.self_attn = WanAttention(config)
+        self.cross_attn = WanAttention(config)
+        if config.cross_attn_norm:
+            self.norm3 = nn.LayerNorm(config.dim, config.eps)
+        self.ffn = WanFFN(config)
+        self.modulation = mx.random.normal((1, 6, config.dim)) / config.dim**0.5
+
+    def text_keys_values(self, text: mx.array) -> tuple[mx.array, mx.array]:
+        """(B, n, dim) -> keys and values (B, heads, n, head_dim), float32."""
+        k, v = self.cross_attn.key(text), self.cross_attn.value(text)
+        return k.swapaxes(1, 2), v.astype(mx.float32).swapaxes(1, 2)
+
+    def __call__(
+        self,
+        x: list[mx.array],
+        rows: list[Rows],
+        e0: mx.array,
+        rotary: mx.array,
+        text: tuple[mx.array, mx.array],
+        bias: mx.array | None,
+    ) -> list[mx.array]:
+        """x: the residual, one (B, rows, dim) for each of `rows`; e0: (U, 6, dim)."""
+        e = self.modulation.astype(mx.float32) + e0
+        shift_sa, scale_sa, gate_sa, shift_ff, scale_ff, gate_ff = (e[:, i] for i in range(6))
+
+        qkv = []
+        for chunk, at in zip(x, rows, strict=True):
+            h = modulate(layer_norm(chunk, self.eps), scale_sa[at.times], shift_sa[at.times])
+            qkv.append(self._self_qkv(h, rotary[at.tokens]))
+        q, k, v = (mx.concatenate(list(x), axis=1).swapaxes(1, 2) for x in zip(*qkv, strict=True))
+        del qkv
+        attended = attention(q, k, v, scale=self.self_attn.scale).swapaxes(1, 2).flatten(2)
+        del q, k, v
+
+        out = []
+        for chunk, at in zip(x, rows, strict=True):
+            y = linear(self.self_attn.o, attended[:, at.tokens])
+            chunk = chunk + y.astype(mx.float32) * gate_sa[at.times]
+            h = self.norm3(chunk) if "norm3" in self else chunk
+            chunk = chunk + self._cross_attention(h, text, bias).astype(mx.float32)
+            h = modulate(layer_norm(chunk, self.eps), scale_ff[at.times], shift_ff[at.times])
+            chunk = chunk + self.ffn(h).astype(mx.float32) * gate_ff[at.times]
+            if cpu.is_cpu():
+                mx.eval(chunk)  # lets go of this chunk's hidden layer before the next one's
+            out.append(chunk)
+        return out
+
+    def _self_qkv(self, h: mx.array, rotary: mx.array) -> tuple[mx.array, mx.array, mx.array]:
+        """(B, rows, dim) -> q, k, v (B, rows, heads, head_dim) in the compute dtype."""
+        q, k = rotate(self.self_attn.query(h), rotary), rotate(self.self_attn.key(h), rotary)
+        v = self.self_attn.value(h)
+        q, k = q.astype(v.dtype), k.astype(v.dtype)
+        if cpu.is_cpu():
+            mx.eval(q, k, v)
+        return q, k, v
+
+    def _cross_attention(
+        self, h: mx.array, text: tuple[mx.array, mx.array], bias: mx.array | None
+    ) -> mx.array:
+        # In float32: there are few keys, and a 16-bit mask would round log(padding rows) by 1 %.
+        q = self.cross_attn.query(h).swapaxes(1, 2)
+        h = attention(q, *text, scale=self.cross_attn.scale, bias=bias)
+        return linear(self.cross_attn.o, h.swapaxes(1, 2).flatten(2))
+
+
+class MLP(nn.Module):
+    """Two linears; the activation between them is the caller's."""
+
+    def __init__(self, in_dim: int, dim: int):
+        super().__init__()
+        self.fc1 = nn.Linear(in_dim, dim)
+        self.fc2 = nn.Linear(dim, dim)
+
+
+class WanHead(nn.Module):
+    def __init__(self, config: WanConfig):
+        super().__init__()
+        self.eps = config.eps
+        self.head = nn.Linear(config.dim, math.prod(config.patch_size) * config.out_dim)
+        self.modulation = mx.random.normal((1, 2, config.dim)) / config.dim**0.5
+
+    def __call__(self, x: mx.array, e: mx.array, times: mx.array) -> mx.array:
+        """x (B, rows, dim) and e (U, dim), not its projection e0 -> (B, rows, patch)."""
+        shift, scale = (self.modulation.astype(mx.float32)[:, i] + e for i in range(2))
+        h = modulate(layer_norm(x, self.eps), scale[times], shift[times])
+        return linear_float32(self.head, h)
+
+
+# --- the model ---------------------------------------------------------------------------------
+
+
+class WanTransformer(nn.Module):
+    """Predicts the flow velocity (noise - clean latents) of noisy latents."""
+
+    def __init__(self, config: WanConfig):
+        super().__init__()
+        self.config = config
+        self.patch_embedding = nn.Linear(math.prod(config.patch_size) * config.in_dim, config.dim)
+        self.text_embedding = MLP(config.text_dim, config.dim)
+        self.time_embedding = MLP(config.freq_dim, config.dim)
+        self.time_projection = nn.Linear(config.dim, 6 * config.dim)
+        self.blocks = [WanBlock(config) for _ in range(config.num_layers)]
+        self.head = WanHead(config)
+
+    def grid(self, latent_shape: tuple[int, ...]) -> tuple[int, int, int]:
+        """Size in patches (T', H', W') of latents (B, T, H, W, C)."""
+        sizes, patch = latent_shape[1:4], self.config.patch_size
+        if len(latent_shape) != 5 or any(s % p for s, p in zip(sizes, patch, strict=True)):
+            raise UsageError(
+                f"latents of shape {tuple(latent_shape)} do not divide into patches of {patch}",
+                "latents are (B, T, H, W, C), sizes whole multiples of the patch",
+            )
+        t, h, w = (s // p for s, p in zip(sizes, patch, strict=True))
+        return t, h, w
+
+    def tokens(self, latent_shape: tuple[int, ...]) -> int:
+        """How many tokens latents of this shape (B, T, H, W, C) make."""
+        return math.prod(self.grid(latent_shape))
+
+    def condition(self, prompt_embeds: mx.array, grid: tuple[int, int, int]) -> Conditioning:
+        """Everything of a forward that depends on the prompt and the size only.
+
+        prompt_embeds: (B, n, text_dim), n at most text_len. The network was trained on text_len
+        rows, zeros after the prompt, and attends to all of them (wan.md 3.1); those rows give one
+        and the same key and value, so one of them with log(their number) added to its scores
+        is the same softmax.
+        """
+        length = prompt_embeds.shape[1]
+        if length > self.config.text_len or prompt_embeds.shape[-1] != self.config.text_dim:
+            raise UsageError(
+                f"prompt_embeds have shape {prompt_embeds.shape}; this model takes at most "
+                f"{self.config.text_len} rows of {self.config.text_dim}"
+            )
+        used = np.flatnonzero(np.array((prompt_embeds != 0).any(axis=(0, 2))))
+        length = int(used[-1]) + 1 if used.size else 0
+        padding = self.config.text_len - length
+        text, bias = prompt_embeds[:, :length], None
+        if padding:
+            text = mx.pad(text, [(0, 0), (0, 1), (0, 0)])
+            bias = mx.array([0.0] * length + [math.log(padding)])
+        text = linear(self.text_embedding.fc1, text)
+        text = linear(self.text_embedding.fc2, cpu.gelu_tanh(text))
+        conditioning = Conditioning(
+            grid=grid,
+            rotary=rotary_table(grid, self.config.head_dim),
+            text=[block.text_keys_values(text) for block in self.blocks],
+            bias=bias,
+        )
+        mx.eval(conditioning.rotary, conditioning.text)
+        return conditioning
+
+    def __call__(
+        self,
+        latents: mx.array,
+        timestep: float | np.ndarray | mx.array,
+        conditioning: Conditioning,
+        watch: Callable[[str, mx.array], None] | None = None,
+    ) -> mx.array:
+        """latents (B, T, H, W, in_dim) -> velocity (B, T, H, W, out_dim), float32.
+
+        `timestep` (0 to 1000) is one number, one per batch item (B,) or one per token (B, L).
+        `watch` is called with a name and the residual after the embedding and each block.
+        """
+        batch, grid = latents.shape[0], self.grid(latents.shape)
+        self._check(latents, conditioning)
+        times, rows = split_rows(_per_token(timestep, batch, math.prod(grid)))
+        e, e0 = self._time(times)
+
+        patches = self._patchify(latents.astype(mx.float32), grid)
+        x = [linear_float32(self.patch_embedding, patches[:, at.tokens]) for at in rows]
+        for i, block in enumerate(self.blocks):
+            if watch is not None:
+                watch("patch_embedding" if i == 0 else f"blocks.{i - 1}", mx.concatenate(x, axis=1))
+            x = block(x, rows, e0, conditioning.rotary, conditioning.text[i], conditioning.bias)
+            mx.eval(x)  # bounds the graph
+        out = [self.head(chunk, e, at.times) for chunk, at in zip(x, rows, strict=True)]
+        return self._unpatchify(mx.concatenate(out, axis=1), grid)
+
+    def _check(self, latents: mx.array, conditioning: Conditioning) -> None:
+        if latents.shape[-1] != self.config.in_dim:
+            raise UsageError(
+                f"latents have {latents.shape[-1]} channels; this model takes {self.config.in_dim}"
+            )
+        if self.grid(latents.shape) != conditioning.grid:
+            raise UsageError(
+                f"latents are {self.grid(latents.shape)} patches but the conditioning was made "
+                f"for {conditioning.grid}",
+                "call condition() with the grid of these latents",
+            )
+
+    def _time(self, times: np.ndarray) -> tuple[mx.array, mx.array]:
+        """Unique times (U,) -> e (U, dim) and e0 (U, 6, dim), float32 (wan.md 3.1)."""
+        e = linear_float32(self.time_embedding.fc1, time_features(times, self.config.freq_dim))
+        e = linear_float32(self.time_embedding.fc2, cpu.silu(e))
+        # In six parts: the projection is the largest matrix of the model, and 16-bit weights
+        # exist here as float32.
+        h, e0 = cpu.silu(e), []
+        for weight, bias in zip(
+            mx.split(self.time_projection.weight, 6),
+            mx.split(self.time_projection.bias, 6),
+            strict=True,
+        ):
+            e0.append(h @ weight.astype(mx.float32).T + bias.astype(mx.float32))
+            mx.eval(e0[-1])
+        return e, mx.stack(e0, axis=1)
+
+    def _patchify(self, x: mx.array, grid: tuple[int, int, int]) -> mx.array:
+        """(B, T, H, W, C) -> (B, L, pt * ph * pw * C), channels fastest."""
+        (t, h, w), (pt, ph, pw) = grid, self.config.patch_size
+        x = x.reshape(-1, t, pt, h, ph, w, pw, x.shape[-1]).transpose(0, 1, 3, 5, 2, 4, 6, 7)
+        return x.reshape(x.shape[0], t * h * w, -1)
+
+    def _unpatchify(self, x: mx.array, grid: tuple[int, int, int]) -> mx.array:
+        """(B, L, pt * ph * pw * C) -> (B, T, H, W, C)."""
+        (t, h, w), (pt, ph, pw) = grid, self.config.patch_size
+        x = x.reshape(-1, t, h, w, pt, ph, pw, self.config.out_dim)
+        x = x.transpose(0, 1, 4, 2, 5, 3, 6, 7)
+        return x.reshape(x.shape[0], t * pt, h * ph, w * pw, -1)
+
+
+def _per_token(timestep: float | np.ndarray | mx.array, batch: int, length: int) -> np.ndarray:
+    """One number, (B,) or (B, L) -> (B, L) float64."""
+    times = np.asarray(timestep, dtype=np.float64)
+    if times.ndim == 1:
+        times = times[:, None]
+    try:
+        return np.broadcast_to(times, (batch, length))
+    except ValueError:
+        raise UsageError(
+            f"timestep has shape {times.shape}; accepted are one number, ({batch},) or "
+            f"({batch}, {length})"
+        ) from None
