@@ -1,0 +1,213 @@
+"""How both Wan VAEs take a video through their networks: a few frames at a time.
+
+The first frame goes alone, then `stride[0]` frames for each latent frame. What the causal layers
+remember between chunks (History) has a fixed size, so memory does not grow with the video.
+
+Every residual block is evaluated at once (History.settle), so that one block's tensors are alive
+and no more. That serves Metal: a block at 480p is tens of milliseconds of GPU work, and the wait
+between two of them microseconds. On the CPU backend convolutions are evaluated singly anyway.
+MLX keeps freed buffers for reuse; during a pass it may keep CACHE_BYTES of them, enough for the
+next block to find its buffers, instead of everything the odd sizes of ten layers leave behind. The
+CPU backend keeps none.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+
+from mlx_wan.errors import UsageError
+
+from .vae_wan_blocks import CausalConv3d, Downsample, History, Pointwise, TimeConv, Upsample
+
+Frames = mx.array | np.ndarray
+
+CACHE_BYTES = 1 << 30
+# For one tensor of the layers at the full size and rate, where all the memory goes. It lets the
+# four frames of a chunk through together up to 480p and in ones or twos at 720p, where each is
+# enough work for a GPU.
+WORKING_BYTES = 512 << 20
+# How many such tensors are alive in a residual block: its input, what the convolution reads (with
+# the frames before) and writes, and the steps of the norm. bench/decode_memory.py measures it.
+ALIVE = 5
+
+
+class Network(nn.Module):
+    """An encoder or decoder: layers in a row, of which the full-size ones see few frames at once.
+
+    Layers before the first change of the frame rate and after the last one may take the frames of
+    a chunk in any portions, since their history continues from one to the next.
+    """
+
+    def layers(self) -> list[nn.Module]:
+        raise NotImplementedError
+
+    def __call__(self, x: mx.array, history: History) -> mx.array:
+        before, during, after = self._by_rate()
+        x = _run_few(before, x, history)
+        for layer in during:
+            x = layer(x, history)
+        return _run_few(after, x, history)
+
+    def working_set(self, pixels: int, frames: int, itemsize: int) -> int:
+        """Bytes alive at the peak of a long video, of a frame of `pixels` at the input."""
+        kept = peak = 0
+        for layers, most in zip(self._by_rate(), (WORKING_BYTES, None, WORKING_BYTES), strict=True):
+            largest, history, pixels = _footprint(layers, pixels)
+            once = frames if most is None else _frames_at_once(largest * itemsize, frames)
+            kept += history * itemsize
+            peak = max(peak, ALIVE * largest * once * itemsize)
+        return kept + peak
+
+    def _by_rate(self) -> tuple[list[nn.Module], ...]:
+        layers = self.layers()
+        timed = [
+            i
+            for i, layer in enumerate(layers)
+            if any(isinstance(part, TimeConv) for part in layer.modules())
+        ]
+        first, last = (timed[0], timed[-1] + 1) if timed else (len(layers), len(layers))
+        return layers[:first], layers[first:last], layers[last:]
+
+
+class StreamingVAE(nn.Module):
+    """Encode and decode; a subclass names its networks and, if it has any, its patches."""
+
+    def __init__(self, config: Any, encoder: Network, decoder: Network):
+        super().__init__()
+        self.config = config
+        self.encoder = encoder
+        self.conv1 = Pointwise(2 * config.z_dim, 2 * config.z_dim)
+        self.conv2 = Pointwise(config.z_dim, config.z_dim)
+        self.decoder = decoder
+
+    def encode(self, frames: Frames | Iterable[Frames]) -> mx.array:
+        """Frames (B, T, H, W, 3) in [-1, 1] -> the normalised mean latents (B, t, h, w, C).
+
+        `frames` may also be an iterable of arrays of any numbers of frames. T must be n * stride
+        + 1, H and W multiples of the stride.
+        """
+        history = History()
+        latents = []
+        with _small_cache():
+            for chunk in self._chunks([frames] if isinstance(frames, Frames) else frames):
+                moments = self.conv1(self.encoder(self.to_patches(chunk), history))
+                mean = mx.split(moments, 2, axis=-1)[0].astype(mx.float32)
+                latents.append(history.settle((mean - self._mean) / self._std))
+                history.first = False
+        return mx.concatenate(latents, axis=1)
+
+    def decode(self, latents: mx.array) -> mx.array:
+        """Normalised latents (B, t, h, w, C) -> all frames (B, T, H, W, 3), within [-1, 1]."""
+        return mx.concatenate(list(self.decode_chunks(latents)), axis=1)
+
+    def decode_chunks(self, latents: mx.array, group: int = 1) -> Iterator[mx.array]:
+        """The frames of `decode` as they are made: 1, then `stride[0]` for each latent frame.
+
+        `group` latent frames go through together: the same frames, fewer and larger steps.
+        """
+        if latents.ndim != 5 or latents.shape[-1] != self.config.z_dim or not latents.size:
+            raise UsageError(
+                f"latents have the shape {latents.shape}",
+                f"(batch, frames, height, width, {self.config.z_dim}) can be decoded",
+            )
+        history = History()
+        starts = [0, *range(1, latents.shape[1], group)]
+        with _small_cache():
+            for start, end in zip(starts, [*starts[1:], latents.shape[1]], strict=True):
+                z = latents[:, start:end].astype(mx.float32) * self._std + self._mean
+                x = self.decoder(self.conv2(z.astype(self.conv2.weight.dtype)), history)
+                frames = mx.clip(self.from_patches(x).astype(mx.float32), -1, 1)
+                yield history.settle(frames)
+                history.first = False
+
+    def to_patches(self, frames: mx.array) -> mx.array:
+        return frames
+
+    def from_patches(self, x: mx.array) -> mx.array:
+        return x
+
+    @property
+    def _mean(self) -> mx.array:
+        return mx.array(self.config.latents_mean)
+
+    @property
+    def _std(self) -> mx.array:
+        return mx.array(self.config.latents_std)
+
+    def _chunks(self, parts: Iterable[Frames]) -> Iterator[mx.array]:
+        """The same frames as 1 and then `stride[0]` at a time, checked, in the weights' dtype."""
+        stride, row, column = self.config.stride
+        waiting, wanted, count = [], 1, 0
+        for part in parts:
+            if part.ndim != 5 or part.shape[-1] != 3:
+                raise UsageError(
+                    f"frames have the shape {tuple(part.shape)}",
+                    "(batch, frames, height, width, 3) can be encoded",
+                )
+            height, width = part.shape[2:4]
+            if height % row or width % column or not part.size:
+                raise UsageError(
+                    f"frames are {width}x{height}; this model encodes multiples of {column}x{row}",
+                    f"try {_nearest(width, column)}x{_nearest(height, row)}",
+                )
+            count += part.shape[1]
+            waiting += [part[:, i : i + 1] for i in range(part.shape[1])]
+            while len(waiting) >= wanted:
+                chunk = [mx.array(frame) for frame in waiting[:wanted]]
+                yield mx.concatenate(chunk, axis=1).astype(self.conv1.weight.dtype)
+                waiting, wanted = waiting[wanted:], stride
+        if waiting or not count:
+            below = max(1, count - len(waiting))
+            raise UsageError(
+                f"num_frames is {count}; this model encodes {stride}n+1 frames",
+                f"try {below} or {below + stride}",
+            )
+
+
+@contextmanager
+def _small_cache() -> Iterator[None]:
+    before = mx.set_cache_limit(CACHE_BYTES)
+    mx.set_cache_limit(min(before, CACHE_BYTES))
+    try:
+        yield
+    finally:
+        mx.set_cache_limit(before)
+
+
+def _run_few(layers: list[nn.Module], x: mx.array, history: History) -> mx.array:
+    _, t, h, w, _ = x.shape
+    largest, _, _ = _footprint(layers, h * w)
+    few = _frames_at_once(len(x) * largest * x.itemsize, t)
+    parts = []
+    for start in range(0, t, few):
+        part = x[:, start : start + few]
+        for layer in layers:
+            part = layer(part, history)
+        parts.append(part)
+    return mx.concatenate(parts, axis=1)
+
+
+def _frames_at_once(frame_bytes: int, frames: int) -> int:
+    return max(1, min(frames, WORKING_BYTES // max(1, frame_bytes)))
+
+
+def _footprint(layers: list[nn.Module], pixels: int) -> tuple[int, int, int]:
+    """(elements of the largest tensor of one frame, elements of history, pixels at the end)."""
+    largest = history = 0
+    for layer in [block for stage in layers for block in getattr(stage, "blocks", [stage])]:
+        pixels //= 4 if isinstance(layer, Downsample) else 1
+        for conv in layer.modules():
+            if isinstance(conv, CausalConv3d):
+                out_dim, *_, in_dim = conv.weight.shape
+                largest = max(largest, pixels * max(in_dim, out_dim))
+                history += 2 * pixels * in_dim
+        pixels *= 4 if isinstance(layer, Upsample) else 1
+    return largest, history, pixels
+
+
+def _nearest(size: int, multiple: int) -> int:
+    return max(multiple, round(size / multiple) * multiple)
