@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path, PurePosixPath
+from types import ModuleType
 from typing import Any, cast
 
 from .errors import BadFileError, ModelError
@@ -149,14 +150,8 @@ def load_network(component: Component) -> Any:
     from .cpu import is_cpu
     from .tensorfile import read_header
 
-    if component.network not in _NETWORKS:
-        raise ModelError(
-            f"{component.name} is a {component.network!r}; known: {', '.join(_NETWORKS)}",
-            "it was converted by a newer version: pip install -U mlx-wan",
-        )
-    module_name, _, class_name = _NETWORKS[component.network]
-    module = import_module(f".models.{module_name}", __package__)
-    network = getattr(module, class_name)(network_config(component))
+    class_name = _NETWORKS[component.network][2]
+    network = getattr(network_module(component), class_name)(network_config(component))
     weights: dict[str, mx.array] = {}
     for file in component.files:
         read_header(file)
@@ -192,9 +187,7 @@ def load_tokenizer(folder: ModelFolder) -> Any:
 
 def network_config(component: Component) -> Any:
     """The config dataclass of a component. Raises BadFileError when the fields do not fit."""
-    module_name, class_name, _ = _NETWORKS[component.network]
-    module = import_module(f".models.{module_name}", __package__)
-    config_class = getattr(module, class_name)
+    config_class = getattr(network_module(component), _NETWORKS[component.network][1])
     values = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in component.config.items()
@@ -210,6 +203,16 @@ def network_config(component: Component) -> Any:
         return config_class(**values)
     except TypeError as error:
         raise BadFileError(f"{component.name} has incomplete settings: {error}") from None
+
+
+def network_module(component: Component) -> ModuleType:
+    """The module in `models/` that a component's network is from."""
+    if component.network not in _NETWORKS:
+        raise ModelError(
+            f"{component.name} is a {component.network!r}; known: {', '.join(_NETWORKS)}",
+            "it was converted by a newer version: pip install -U mlx-wan",
+        )
+    return import_module(f".models.{_NETWORKS[component.network][0]}", __package__)
 
 
 def _component(folder: Path, name: str, entry: dict[str, Any], sizes: dict[str, int]) -> Component:

@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 from .cpu import is_cpu
 from .errors import MemoryPlanError
 from .geometry import latent_shape, multiples, token_count
-from .loading import Component, ModelFolder, network_config
+from .loading import Component, ModelFolder, network_config, network_module
 
 _FLOAT32 = 4
 _ROW_CHUNK = 4096  # rows of a linear evaluated at once (attention.py)
@@ -76,18 +75,23 @@ def predict(
     num_frames: int,
     expert_names: list[str],
     available: int,
+    image: bool,
 ) -> MemoryPlan:
-    """Predicted peaks for a video of this size through these experts."""
+    """Predicted peaks for a video of this size through these experts, with or without an image."""
     shape = latent_shape(folder, width, height, num_frames)
     weights = [loaded_bytes(folder[name]) for name in expert_names]
     activations = _denoise_working_set(folder, shape, expert_names[0])
     one = int((max(weights) + activations) * _MARGIN)
     both = int((sum(weights) + activations) * _MARGIN)
     fits_both = len(weights) > 1 and both <= available
+    text = loaded_bytes(folder["text_encoder"]) + _text_working_set(folder)
+    vae = loaded_bytes(folder["vae"])
+    first_frame = vae + _vae_working_set(folder, width, height, decode=False) if image else 0
+    decode = vae + _vae_working_set(folder, width, height, decode=True)
     return MemoryPlan(
-        encode=int(loaded_bytes(folder["text_encoder"]) * _MARGIN) + _text_working_set(folder),
+        encode=int(max(text, first_frame) * _MARGIN),
         denoise=both if fits_both else one,
-        decode=int((loaded_bytes(folder["vae"]) + _decode_working_set(folder, shape)) * _MARGIN),
+        decode=int((decode + 2 * _FLOAT32 * prod(shape)) * _MARGIN),
         available=available,
         both_experts=fits_both,
     )
@@ -100,13 +104,14 @@ def check_fits(
     height: int,
     num_frames: int,
     expert_names: list[str],
+    image: bool,
 ) -> None:
     """Raise MemoryPlanError when a stage cannot fit, naming the nearest sizes that do."""
     if memory.peak <= memory.available:
         return
 
     def fits(width: int, height: int, frames: int) -> bool:
-        smaller = predict(folder, width, height, frames, expert_names, memory.available)
+        smaller = predict(folder, width, height, frames, expert_names, memory.available, image)
         return smaller.peak <= memory.available
 
     stage, amount = max(memory.stages().items(), key=lambda item: item[1])
@@ -171,18 +176,12 @@ def _text_working_set(folder: ModelFolder) -> int:
     return scores + length * (6 * config.dim + 3 * config.dim_ffn) * _FLOAT32
 
 
-def _decode_working_set(folder: ModelFolder, shape: tuple[int, ...]) -> int:
-    """Bytes of the streaming VAE decode at its top stage; frames leave as they are made."""
-    module = import_module(
-        f".models.{folder['vae'].network.removeprefix('wan_').replace('vae', 'vae_wan')}",
-        __package__,
-    )
-    _, _, height, width, _ = shape
-    config = network_config(folder["vae"])
-    return int(
-        module.decode_memory(config, height * config.stride[1], width * config.stride[2])
-        + 2 * _FLOAT32 * prod(shape)
-    )
+def _vae_working_set(folder: ModelFolder, width: int, height: int, decode: bool) -> int:
+    """Bytes of the streaming VAE at its top stage; frames come and leave a few at a time."""
+    vae = folder["vae"]
+    module = network_module(vae)
+    estimate = module.decode_memory if decode else module.encode_memory
+    return int(estimate(network_config(vae), height, width, _compute_bytes(vae)))
 
 
 def _compute_bytes(component: Component) -> int:

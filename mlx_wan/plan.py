@@ -126,8 +126,9 @@ def plan_for(request: Request, folder: ModelFolder, *, memory_limit: int | None 
     experts = _experts(request, folder, schedule.timesteps)
     running = [expert.name for expert in experts if expert.last_step > expert.first_step]
     available = available_memory() if memory_limit is None else memory_limit
-    memory = predict(folder, width, height, num_frames, running, available)
-    check_fits(memory, folder, width, height, num_frames, running)
+    with_image = request.image is not None
+    memory = predict(folder, width, height, num_frames, running, available, with_image)
+    check_fits(memory, folder, width, height, num_frames, running, with_image)
     tokens = token_count(folder, shape)
     guided = any(expert.guidance_scale != 1 for expert in experts)
     negative = (
@@ -190,8 +191,8 @@ def replan(
         )
     running = [expert.name for expert in plan.experts if expert.last_step > expert.first_step]
     available = available_memory() if memory_limit is None else memory_limit
-    memory = predict(folder, *size, running, available)
-    check_fits(memory, folder, *size, running)
+    memory = predict(folder, *size, running, available, plan.image is not None)
+    check_fits(memory, folder, *size, running, plan.image is not None)
     return replace(plan, model_path=str(folder.path), output=output, memory=memory)
 
 
