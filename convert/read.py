@@ -6,7 +6,7 @@ count as our memory, and a fault per page is slower than one read of megabytes.
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +46,7 @@ class Ring:
         self._buffers = deque(
             np.empty(nbytes, np.uint8) for _ in range(READ_AHEAD + WRITE_BEHIND + 2)
         )
+        self.scratch = np.empty(nbytes, np.uint8)  # for bytes that nobody waits for
 
     def take(self, nbytes: int) -> np.ndarray:
         """`nbytes` of memory, from the oldest buffer unless that is too small."""
@@ -89,7 +90,7 @@ def piece_bytes(job: TensorJob) -> int:
     return max(1, PIECE_BYTES // row) * row
 
 
-def read_ahead(items: Iterator[T]) -> Iterator[T]:
+def read_ahead(items: Iterator[T]) -> Generator[T, None, None]:
     """The same items, prepared by a thread a few steps ahead; its errors are raised here."""
     end: Any = object()
     with ThreadPoolExecutor(1) as thread:
@@ -122,15 +123,13 @@ def _tensor_pieces(source: Any, job: TensorJob, ring: Ring, digest: Any) -> Iter
 def _hash_gap(source: Any, length: int | None, ring: Ring, digest: Any) -> None:
     """Feed the next `length` bytes (None: the rest of the file) to the digest."""
     while length is None or length > 0:
-        memory = ring.take(PIECE_BYTES if length is None else min(PIECE_BYTES, length))
-        if length is None:
-            memory = memory[: source.readinto(memory)]
-            if not len(memory):
-                return
-        else:
-            _fill(source, memory)
-            length -= len(memory)
-        digest.update(memory)
+        memory = ring.scratch if length is None else ring.scratch[:length]
+        count = source.readinto(memory)
+        digest.update(memory[:count])
+        if length is not None:
+            length -= count
+        if not count:
+            break
 
 
 def _fill(source: Any, memory: np.ndarray) -> None:

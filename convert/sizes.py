@@ -247,3 +247,10 @@ def _count(shapes: Shapes, stem: str) -> int:
         gap = min(set(range(max(numbers))) - numbers)
         raise ValueError(f"{stem}.{gap} is missing")
     return len(numbers)
+
+
+def config_from_json(network: str, values: Mapping[str, Any]) -> Any:
+    """The config dataclass from a converted config.json, where tuples are lists."""
+    module, config_class, _ = NETWORKS[network]
+    known = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    return getattr(import_module(f"mlx_wan.models.{module}"), config_class)(**known)

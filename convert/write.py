@@ -127,7 +127,7 @@ class Journal:
     """
 
     def __init__(self, folder: Path, fingerprint: str):
-        self._path = folder / _JOURNAL
+        self.path = folder / _JOURNAL
         self._fingerprint = fingerprint
         self.shards: dict[str, dict[str, Any]] = {}  # relative path -> size and sha256
         self.sources: dict[str, str] = {}  # source file -> sha256
@@ -139,13 +139,13 @@ class Journal:
     def _load(self, folder: Path) -> None:
         remove = f"delete {folder} to start again, or choose another destination"
         try:
-            state = json.loads(self._path.read_bytes())
+            state = json.loads(self.path.read_bytes())
             fingerprint, shards, sources = state["fingerprint"], state["shards"], state["sources"]
             sizes = {name: entry["size"] for name, entry in shards.items()}
         except FileNotFoundError:
             raise ModelError(f"{folder} exists and is no interrupted conversion", remove) from None
         except (ValueError, KeyError, TypeError, AttributeError, OSError):
-            raise BadFileError(f"{self._path} is damaged", remove) from None
+            raise BadFileError(f"{self.path} is damaged", remove) from None
         if fingerprint != self._fingerprint:
             raise ModelError(
                 f"{folder} is an interrupted conversion of another source or with other settings",
@@ -164,10 +164,7 @@ class Journal:
             "shards": self.shards,
             "sources": self.sources,
         }
-        write_atomically(self._path, json.dumps(state, indent=1).encode())
-
-    def remove(self) -> None:
-        self._path.unlink()
+        write_atomically(self.path, json.dumps(state, indent=1).encode())
 
 
 def write_atomically(path: Path, data: bytes) -> None:

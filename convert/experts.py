@@ -1,0 +1,145 @@
+"""Which transformer is which expert, whether they belong together, and which model they make.
+
+Tensors do not tell an expert for high noise from one for low noise; folders and files do.
+"""
+
+import re
+
+from mlx_wan.errors import ModelError, UsageError
+from mlx_wan.presets import PRESETS, Preset
+from mlx_wan.tensorfile import read_tensor
+
+from .parts import Part, Parts
+from .recognise import SUPPORTED
+
+HIGH, LOW = "high_noise", "low_noise"
+
+
+def find_experts(found: Parts, model: str | None) -> dict[str, Part]:
+    """{"transformer": ...} or both experts by name.
+
+    Raises ModelError when one is missing, given twice, or of another model.
+    """
+    transformers = found.of("wan_transformer")
+    if not transformers:
+        found.refuse_missing("Wan transformer")
+    if model is not None:  # of several models in one folder
+        wanted = [part for part in transformers if _channels_of(part) == channels(PRESETS[model])]
+        transformers = wanted or transformers
+    roles = {part.path: _role(found, part) for part in transformers}
+    if all(part.config.in_dim == 48 for part in transformers):  # never published as experts
+        return {"transformer": found.one(transformers, "Wan transformer")}
+    if len(transformers) == 1 and roles[transformers[0].path] is None:
+        return {"transformer": transformers[0]}
+    if None in roles.values():
+        found.refuse_several(transformers, "Wan transformers")
+    experts = {
+        role: [part for part in transformers if roles[part.path] == role] for role in (HIGH, LOW)
+    }
+    for role, other in ((HIGH, LOW), (LOW, HIGH)):
+        if not experts[role] and found.problems:
+            raise found.problems[0]
+        if not experts[role]:
+            raise ModelError(
+                f"{found.root} has {found.names(experts[other])} for {_words(other)}, "
+                f"but no transformer for {_words(role)}",
+                "this model is two transformers; add the other one under its own name",
+            )
+        if len(experts[role]) > 1:
+            found.refuse_several(experts[role], f"transformers for {_words(role)}")
+    _refuse_mixed(found, experts[HIGH][0], experts[LOW][0], model)
+    return {role: experts[role][0] for role in (HIGH, LOW)}
+
+
+def find_preset(found: Parts, experts: dict[str, Part], model: str | None) -> Preset:
+    """The preset whose experts and channels these are; `model` chooses between several."""
+    given, produced = _channels_of(next(iter(experts.values())))
+    fitting = [
+        preset
+        for preset in PRESETS.values()
+        if channels(preset) == (given, produced)
+        and {e.name for e in preset.experts} == set(experts)
+    ]
+    number = "two experts" if len(experts) == 2 else "one transformer"
+    what = f"{number} with {given} channels in and {produced} out"
+    if not fitting:
+        raise ModelError(f"{found.root} is no known model: it has {what}", f"{SUPPORTED} supported")
+    if model is None:
+        return fitting[0]
+    if PRESETS[model] not in fitting:
+        raise UsageError(
+            f"{found.root} is not a {model}: it has {what}",
+            f"--model {' or '.join(preset.id for preset in fitting)} would fit",
+        )
+    return PRESETS[model]
+
+
+def channels(preset: Preset) -> tuple[int, int]:
+    """What a preset's transformers take and make, in channels."""
+    latent = 48 if preset.vae == "wan22" else 16
+    # image to video: noise, a mask for 4 frames, and the image's latents
+    return (2 * latent + 4 if preset.task == "i2v" else latent), latent
+
+
+def _channels_of(part: Part) -> tuple[int, int]:
+    return part.config.in_dim, part.config.out_dim
+
+
+def _words(role: str) -> str:
+    return role.replace("_", " ")
+
+
+def _role(found: Parts, part: Part) -> str | None:
+    relative = found.discovery.relative(part.path)
+    folder = part.path.parent
+    if part.found.layout == "diffusers":
+        if folder.name == "transformer_2":
+            return LOW
+        if folder.name == "transformer":
+            return HIGH if (folder.parent / "transformer_2").is_dir() else None
+    said = set()
+    for name in relative.lower().split("/"):
+        words = set(re.split(r"[^a-z]+", name))
+        high, low = bool(words & {"high", "highnoise"}), bool(words & {"low", "lownoise"})
+        if high != low:
+            said.add(HIGH if high else LOW)
+    if len(said) > 1:
+        raise ModelError(
+            f"{relative} has both high noise and low noise in its name",
+            "one of its folders or the file is misnamed, or the file is in the wrong place",
+        )
+    return said.pop() if said else None
+
+
+def _refuse_mixed(found: Parts, high: Part, low: Part, model: str | None) -> None:
+    if high.config != low.config:
+        theirs = vars(low.config)
+        different = [
+            f"{name} is {value} and {theirs[name]}"
+            for name, value in vars(high.config).items()
+            if value != theirs[name]
+        ]
+        raise ModelError(
+            f"{found.names([high, low])} are experts of different models: {', '.join(different)}",
+            "take both from one release; in_dim is 36 for image to video and 16 for text to video",
+        )
+    if model != "wan-mini" and _same_weights(high, low):
+        raise ModelError(
+            f"{found.names([high, low])} hold the same weights: one expert is there twice",
+            "download the other one; a small model whose experts really are equal converts with "
+            "--model wan-mini",
+        )
+
+
+def _same_weights(first: Part, second: Part) -> bool:
+    """Whether every tensor begins with the same bytes; different training changes all of them."""
+    for name, place in first.found.tensors.items():
+        other = second.found.tensors[name]
+        if other.info.dtype != place.info.dtype:
+            return False
+        ours, theirs = (
+            read_tensor(at.file, at.info).reshape(-1)[:1024].tobytes() for at in (place, other)
+        )
+        if ours != theirs:
+            return False
+    return True

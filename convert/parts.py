@@ -1,0 +1,157 @@
+"""The networks found in a source, with their sizes, and what to say when one is not there."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+from mlx_wan.errors import BadFileError, MlxWanError, ModelError
+
+from .axes import Reorder, reorder
+from .discover import Discovery, read_json
+from .recognise import SUPPORTED, Network, recognise
+from .sizes import expected_shapes, network_config, patch_size_of
+
+FLOATS = ("F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
+
+# settings that only the config.json of that network has: several files can share a folder
+_TELLING = {
+    "wan_transformer": ("num_heads", "num_attention_heads"),
+    "umt5": ("d_model",),
+    "wan_vae21": ("latents_mean", "base_dim"),
+    "wan_vae22": ("latents_mean", "base_dim"),
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A network of the model with its config dataclass and how each tensor's axes change."""
+
+    found: Network
+    config: Any
+    reorders: dict[str, Reorder]
+
+    @property
+    def network(self) -> str:
+        return self.found.network
+
+    @property
+    def path(self) -> Path:
+        return self.found.checkpoint.path
+
+
+@dataclass
+class Parts:
+    """Everything a source holds that could be part of a model."""
+
+    discovery: Discovery
+    parts: list[Part] = field(default_factory=list)
+    others: dict[Path, str] = field(default_factory=dict)  # what else there is
+    problems: list[MlxWanError] = field(default_factory=list)
+    settings_files: list[Path] = field(default_factory=list)  # each config.json that was used
+
+    @property
+    def root(self) -> Path:
+        return self.discovery.root
+
+    def of(self, network: str) -> list[Part]:
+        return [part for part in self.parts if part.network == network]
+
+    def names(self, parts: list[Part]) -> str:
+        return " and ".join(self.discovery.relative(part.path) for part in parts)
+
+    def one(self, parts: list[Part], what: str) -> Part:
+        """The only one of `parts`. Raises ModelError when there is none, or a choice."""
+        if not parts:
+            self.refuse_missing(what)
+        if len(parts) > 1:
+            self.refuse_several(parts, f"{what}s")
+        return parts[0]
+
+    def refuse_missing(self, what: str) -> NoReturn:
+        """Say what was seen instead; a file that could not be read explains it best."""
+        if self.problems:
+            raise self.problems[0]
+        if any((self.root / ".cache" / "huggingface").rglob("*.incomplete")):
+            raise ModelError(
+                f"{self.root} has no {what}; its download was interrupted", "resume it"
+            )
+        seen = [f"{self.discovery.relative(path)} is {kind}" for path, kind in self.others.items()]
+        seen += [f"{self.discovery.relative(p)} is not read" for p in self.discovery.unreadable]
+        hint = f"{SUPPORTED} supported, each with its VAE, text encoder and spiece.model"
+        if "a LoRA" in self.others.values() and not self.of("wan_transformer"):
+            hint = "a LoRA is added to a model when generating; convert the model it is made for"
+        raise ModelError("; ".join([f"{self.root} has no {what}", *seen[:4]]), hint)
+
+    def refuse_several(self, parts: list[Part], what: str) -> NoReturn:
+        raise ModelError(
+            f"{self.root} has several {what}: {self.names(parts)}",
+            "give a folder with the files of one model; two experts have high and low in their "
+            "names; --model chooses between models",
+        )
+
+
+def find_parts(discovery: Discovery) -> Parts:
+    """Recognise all checkpoints and read their sizes; what fails is kept as a problem."""
+    found = Parts(discovery, problems=list(discovery.problems))
+    for checkpoint in discovery.checkpoints:
+        try:
+            network = recognise(checkpoint)
+            if isinstance(network, str):
+                found.others[checkpoint.path] = network
+            else:
+                found.parts.append(_part(network, found.settings_files))
+        except MlxWanError as error:
+            found.problems.append(error)
+    return found
+
+
+def _part(network: Network, settings_files: list[Path]) -> Part:
+    file = network.checkpoint.folder / "config.json"
+    settings = read_json(file) if file.is_file() else {}
+    if not any(key in settings for key in _TELLING[network.network]):
+        settings = {}
+    elif file not in settings_files:
+        settings_files.append(file)
+    patch_size = patch_size_of(settings)
+    reorders = {
+        name: reorder(network.network, name, place.info.shape, network.layout, patch_size)
+        for name, place in network.tensors.items()
+    }
+    shapes = {name: order.shape for name, order in reorders.items()}
+    if network.network == "wan_transformer" and "patch_embedding.weight" in shapes:
+        shapes["patch_embedding.weight"] = network.tensors["patch_embedding.weight"].info.shape
+    where = str(network.checkpoint.path)
+    config = network_config(network.network, shapes, settings, where)
+    part = Part(network, config, reorders)
+    _check_tensors(part)
+    return part
+
+
+def _check_tensors(part: Part) -> None:
+    """Every tensor the network has must be there, in its shape and in a dtype we can convert."""
+    expected = expected_shapes(part.network, part.config)
+    tensors = part.found.tensors
+    missing = sorted(expected.keys() - tensors.keys())
+    extra = sorted(tensors.keys() - expected.keys())
+    if missing:
+        raise BadFileError(
+            f"{part.path} lacks {len(missing)} of {len(expected)} tensors of a {part.network}, "
+            f"the first is {missing[0]}",
+            "download it again; this copy is incomplete",
+        )
+    if extra:
+        raise BadFileError(
+            f"{part.path} has {extra[0]}, which a {part.network} of its size has not"
+        )
+    for name, shape in expected.items():
+        place = tensors[name]
+        if part.reorders[name].shape != shape:
+            raise BadFileError(
+                f"{place.file} has {place.key} in shape {list(place.info.shape)}, which does not "
+                f"fit a {part.network} of its size"
+            )
+        if place.info.dtype not in FLOATS:
+            raise BadFileError(
+                f"{place.file} has {place.key} in {place.info.dtype}",
+                f"weights are read in {', '.join(FLOATS)}",
+            )
