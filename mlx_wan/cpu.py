@@ -168,7 +168,7 @@ def conv_3x3(
     """
     out = mx.zeros((*x.shape[:4], weight.shape[0]))
     past = x[:, :0] if past is None else past
-    bias = out[0, 0, 0, 0] if bias is None else bias
+    bias = mx.zeros(out.shape[-1:]) if bias is None else bias
     mx.eval(out, x, weight, bias, past)
     kernel = _winograd_kernel(np.asarray(weight))
     views = zip(*map(np.asarray, (past, x, out)), strict=True)  # no copies: out is filled in place
