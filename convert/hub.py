@@ -45,7 +45,7 @@ def find_source(
             raise UsageError(f"{path} is converted already", "it can be used as it is, as --model")
         return path.absolute(), {"path": str(source)}
     if not isinstance(source, str) or not _HUB_ID.fullmatch(source):
-        raise UsageError(
+        raise ModelError(
             f"{source} does not exist",
             "give a folder, or a repository of the hub such as Wan-AI/Wan2.2-T2V-A14B",
         )
