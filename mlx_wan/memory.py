@@ -116,8 +116,8 @@ def check_fits(
 
     stage, amount = max(memory.stages().items(), key=lambda item: item[1])
     raise MemoryPlanError(
-        f"{width}x{height} with {num_frames} frames needs {_gib(amount)} to {stage}; "
-        f"{_gib(memory.available)} are available",
+        f"{width}x{height} with {num_frames} frames needs {format_bytes(amount)} to {stage}; "
+        f"{format_bytes(memory.available)} are available",
         _nearest_that_fits(folder, width, height, num_frames, fits),
     )
 
@@ -188,5 +188,6 @@ def _compute_bytes(component: Component) -> int:
     return _FLOAT32 if is_cpu() or component.dtype == "float32" else 2
 
 
-def _gib(amount: int) -> str:
+def format_bytes(amount: int) -> str:
+    """For people: GiB, or MiB for what is small."""
     return f"{amount / 2**30:.1f} GiB" if amount >= 2**30 / 10 else f"{amount / 2**20:.1f} MiB"

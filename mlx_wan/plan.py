@@ -15,7 +15,7 @@ from typing import Any
 from .errors import ModelError, UsageError
 from .geometry import latent_shape, multiples, token_count
 from .loading import ModelFolder, find_model, network_config, open_model
-from .memory import MemoryPlan, available_memory, check_fits, predict
+from .memory import MemoryPlan, available_memory, check_fits, format_bytes, predict
 from .request import Request
 
 SOLVERS = ("unipc", "euler", "dpm++", "dmd")
@@ -229,8 +229,8 @@ def describe(plan: Plan) -> list[tuple[str, str]]:
     if plan.last_image:
         rows.insert(3, ("last image", plan.last_image))
     for stage, amount in plan.memory.stages().items():
-        rows.append((f"peak memory, {stage}", f"{amount / 2**30:.2f} GiB"))
-    rows.append(("memory available", f"{plan.memory.available / 2**30:.2f} GiB"))
+        rows.append((f"peak memory, {stage}", format_bytes(amount)))
+    rows.append(("memory available", format_bytes(plan.memory.available)))
     rows += [("note", note) for note in plan.notes]
     return rows
 
