@@ -2,10 +2,11 @@
 
 MLX's CPU `exp` and `tanh` are scalar; there softmax and gelu cost more than all matmuls together.
 NumPy's are vectorised and work in place on the memory of MLX arrays, a cache-sized piece at a time,
-without a compiler at hand (which mx.compile needs on the CPU). On every other device these
-functions are the plain MLX ones.
+and need no compiler at hand (as mx.compile does on the CPU). On every other device these functions
+are the plain MLX ones.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,10 +16,13 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 LINEAR_ROWS = 1024  # rows of one linear: enough for BLAS's full speed, a small hidden layer
-TILE = 512  # attention scores of 512 queries x 512 keys at a time: 1 MiB, within a core's cache
-PIECE = 1 << 16  # elements that elementwise work is done on at a time, for the same reason
-SAFE_SCORE = 60.0  # e^60 times any number of keys is an ordinary float32: no shift needed
-TINY_EXPONENT = -80.0  # e^-80 times anything ordinary is normal; subnormals are 100 times slower
+PIECE = 1 << 16  # elements that elementwise work is done on at a time: they stay in the cache
+TILE = 384  # so do the attention scores of this many queries and keys
+# e^x is 2^(x log2 e): exp2 is twice as fast as exp in NumPy (AVX-512), and the factor goes into
+# one that is there anyway.
+LOG2_E = math.log2(math.e)
+SAFE_SCORE = 80.0  # 2^80 times any number of keys is an ordinary float32
+TINY_SCORE = -110.0  # 2^-110 times anything ordinary is normal; subnormals are 100 times slower
 
 
 def is_cpu() -> bool:
@@ -28,12 +32,40 @@ def is_cpu() -> bool:
 
 def silu(x: mx.array) -> mx.array:
     """x * sigmoid(x)."""
-    return _in_pieces(_silu, x) if is_cpu() else nn.silu(x)
+    return _elementwise(_silu, x) if is_cpu() else nn.silu(x)
 
 
 def gelu_tanh(x: mx.array) -> mx.array:
     """GELU in its tanh form, the one Wan and UMT5 use."""
-    return _in_pieces(_gelu_tanh, x) if is_cpu() else nn.gelu_approx(x)
+    return _elementwise(_gelu_tanh, x) if is_cpu() else nn.gelu_approx(x)
+
+
+def layer_norm(x: mx.array, scale: mx.array, shift: mx.array, eps: float) -> mx.array:
+    """(x - mean) / std * scale + shift over the last axis of (B, L, dim), in float32.
+
+    scale and shift broadcast to x.
+    """
+    x, scale, shift = (a.astype(mx.float32) for a in (x, scale, shift))
+    if not is_cpu():
+        return mx.fast.layer_norm(x, None, None, eps) * scale + shift
+    return _by_rows(_layer_norm, x, scale, shift, eps=eps)
+
+
+def rms_norm(x: mx.array, weight: mx.array, eps: float, rotary: mx.array | None = None) -> mx.array:
+    """x / rms * weight over the last axis of (B, L, dim), in float32.
+
+    Then, with `rotary` (L, 1, head_dim / 2) complex, the rotary embedding of each head: channels
+    2i and 2i + 1 are one complex number.
+    """
+    x, weight = x.astype(mx.float32), weight.astype(mx.float32)
+    if is_cpu():
+        tables = () if rotary is None else (rotary,)
+        return _by_rows(_rms_norm, x, weight, *tables, eps=eps)
+    x = mx.fast.rms_norm(x, weight, eps)
+    if rotary is None:
+        return x
+    heads = x.view(mx.complex64).reshape(*x.shape[:2], -1, rotary.shape[-1])
+    return (heads * rotary).reshape(*x.shape[:2], -1).view(mx.float32)
 
 
 def softmax_attention(
@@ -59,8 +91,8 @@ def run_pair(first: Callable[[], Any], second: Callable[[], Any]) -> tuple[Any, 
     return a, b
 
 
-def _in_pieces(function: Callable[[np.ndarray, np.ndarray], None], x: mx.array) -> mx.array:
-    """function(x, out) elementwise, in pieces that stay in the cache."""
+def _elementwise(function: Callable[[np.ndarray, np.ndarray], None], x: mx.array) -> mx.array:
+    """function(x, out) in pieces, in float32."""
     dtype, shape = x.dtype, x.shape
     x = x.astype(mx.float32).flatten()
     out = mx.zeros(x.shape)
@@ -73,21 +105,82 @@ def _in_pieces(function: Callable[[np.ndarray, np.ndarray], None], x: mx.array) 
 
 
 def _silu(x: np.ndarray, out: np.ndarray) -> None:
-    np.negative(x, out=out)
-    np.exp(out, out=out)
+    np.multiply(x, -LOG2_E, out=out)
+    np.exp2(out, out=out)
     out += 1
     np.divide(x, out, out=out)
 
 
 def _gelu_tanh(x: np.ndarray, out: np.ndarray) -> None:
     # 0.5 * (1 + tanh(u)) is sigmoid(2u), with 2u = 2 * sqrt(2 / pi) * (x + 0.044715 x^3)
+    slope = -2 * math.sqrt(2 / math.pi) * LOG2_E
     np.multiply(x, x, out=out)
-    out *= -1.5957691216057308 * 0.044715
-    out -= 1.5957691216057308
+    out *= slope * 0.044715
+    out += slope
     out *= x
-    np.exp(out, out=out)
+    np.exp2(out, out=out)
     out += 1
     np.divide(x, out, out=out)
+
+
+def _by_rows(
+    function: Callable[..., None], x: mx.array, *others: mx.array, **options: float
+) -> mx.array:
+    """function(x, out, *others) on a few rows of (B, L, dim) at a time.
+
+    Of the others, whatever has a token axis is passed the same rows of it.
+    """
+    batch, length, dim = x.shape
+    out = mx.zeros(x.shape)
+    mx.eval(x, out, *others)
+    x_view, out_view, *views = (np.asarray(a) for a in (x, out, *others))
+    rows = max(1, PIECE // dim)
+    for b in range(batch):
+        for start in range(0, length, rows):
+            here = slice(start, start + rows)
+            parts = [_rows_of(a, b, here) for a in views]
+            function(x_view[b, here], out_view[b, here], *parts, **options)
+    return out
+
+
+def _rows_of(a: np.ndarray, b: int, rows: slice) -> np.ndarray:
+    """The part of (dim,), (B, 1, dim), (B, L, dim) or a rotary table for some rows of item b."""
+    if a.dtype == np.complex64:
+        return a[rows]
+    if a.ndim == 3:
+        a = a[b if len(a) > 1 else 0]
+        return a if len(a) == 1 else a[rows]
+    return a
+
+
+def _layer_norm(
+    x: np.ndarray, out: np.ndarray, scale: np.ndarray, shift: np.ndarray, eps: float
+) -> None:
+    dim = x.shape[1]
+    mean = x @ np.full(dim, 1 / dim, np.float32)
+    np.subtract(x, mean[:, None], out=out)
+    variance = np.einsum("ld,ld->l", out, out) / np.float32(dim)
+    out *= (1 / np.sqrt(variance + np.float32(eps)))[:, None]
+    out *= scale
+    out += shift
+
+
+def _rms_norm(
+    x: np.ndarray,
+    out: np.ndarray,
+    weight: np.ndarray,
+    rotary: np.ndarray | None = None,
+    eps: float = 0.0,
+) -> None:
+    rows, dim = x.shape
+    mean = np.einsum("ld,ld->l", x, x) / np.float32(dim)
+    factor = (1 / np.sqrt(mean + np.float32(eps)))[:, None]
+    np.multiply(x, weight, out=out)
+    if rotary is None:
+        out *= factor
+    else:
+        pairs = out.view(np.complex64).reshape(rows, -1, rotary.shape[-1])  # (rows, heads, pairs)
+        pairs *= rotary * factor[:, None]
 
 
 def _attention_in_tiles(
@@ -98,15 +191,20 @@ def _attention_in_tiles(
     q, k, v = (x.astype(mx.float32) for x in (q, k, v))
     # (B, Lq, heads, head_dim) in memory: what follows joins the heads again
     out = mx.zeros((batch, queries, heads, v.shape[-1]))
-    if bias is not None:
-        bias = mx.broadcast_to(bias.astype(mx.float32), (batch, heads, queries, k.shape[2]))
-        mx.eval(bias)
     mx.eval(q, k, v, out)
     q_view, k_view, v_view, out_view = (np.asarray(x) for x in (q, k, v, out))
+    bias_view = None if bias is None else _broadcast(bias, (batch, heads, queries, k.shape[2]))
     for b, h in np.ndindex(batch, heads):
-        bias_view = None if bias is None else np.asarray(bias)[b, h]
-        _attend(q_view[b, h], k_view[b, h], v_view[b, h], scale, bias_view, out_view[b, :, h])
+        head_bias = None if bias_view is None else bias_view[b, h]
+        head = (q_view[b, h], k_view[b, h], v_view[b, h])
+        _attend(*head, scale * LOG2_E, head_bias, out_view[b, :, h])
     return out.swapaxes(1, 2).astype(dtype)
+
+
+def _broadcast(bias: mx.array, shape: tuple[int, ...]) -> np.ndarray:
+    # The bound keeps a mask of float32's least number finite.
+    bias = mx.maximum(bias.astype(mx.float32) * LOG2_E, -1e30)
+    return np.broadcast_to(np.asarray(bias), shape)
 
 
 def _attend(
@@ -117,38 +215,40 @@ def _attend(
     bias: np.ndarray | None,
     out: np.ndarray,
 ) -> None:
-    """Fill out (Lq, head_dim) with the attention of one head.
+    """Fill out (Lq, head_dim) with one head's attention; scale and bias are in units of log 2.
 
-    Softmax is invariant to a shift, and the row maximum is only there to keep exp in range. Where
-    the norms of q and k (normed in these models) bound every score by SAFE_SCORE, no shift is
-    needed, and the keys can be gone through in tiles whose sums simply add up. NumPy's exp is
-    vectorised, MLX's on the CPU is not.
+    Softmax does not change when all scores of a row are shifted; the row maximum is only there to
+    keep the powers in range. Where the norms of q and k, normed in Wan, bound every score by
+    SAFE_SCORE, no shift is needed, and sums over tiles of keys simply add up.
     """
-    most = scale * np.sqrt(_longest_squared(q) * _longest_squared(k))
-    most += 0 if bias is None else np.abs(bias).max()
-    safe = most <= SAFE_SCORE  # not so with a NaN either
+    bound = scale * math.sqrt(_longest(q) * _longest(k))
+    bound += 0 if bias is None else float(np.abs(bias).max())
+    safe = bound <= SAFE_SCORE  # not so with a NaN
     keys = _split(len(k), TILE if safe else len(k))
     rows = _split(len(q), max(16, TILE**2 // keys[0].stop))
+    k_transposed, v = np.ascontiguousarray(k.T), np.ascontiguousarray(v)  # BLAS's favourite forms
     scores = np.empty((rows[0].stop, keys[0].stop), np.float32)
     ones = np.ones(keys[0].stop, np.float32)
     for row in rows:
         scaled = q[row] * np.float32(scale)
-        summed, total = np.zeros((len(scaled), v.shape[1]), np.float32), np.zeros(1, np.float32)
+        summed = np.zeros((len(scaled), v.shape[1]), np.float32)
+        total = np.zeros(len(scaled), np.float32)
         for key in keys:
             s = scores[: len(scaled), : key.stop - key.start]
-            np.matmul(scaled, k[key].T, out=s)
+            np.matmul(scaled, k_transposed[:, key], out=s)
             if bias is not None:
                 s += bias[row, key]
             if not safe:
                 s -= s.max(axis=1, keepdims=True)
-                np.maximum(s, TINY_EXPONENT, out=s)
-            np.exp(s, out=s)
-            total = total + s @ ones[: s.shape[1]]
+                np.maximum(s, TINY_SCORE, out=s)
+            np.exp2(s, out=s)
+            total += s @ ones[: s.shape[1]]
             summed += s @ v[key]
         np.divide(summed, total[:, None], out=out[row])
 
 
-def _longest_squared(x: np.ndarray) -> float:
+def _longest(x: np.ndarray) -> float:
+    """The largest squared norm of a row."""
     return float(np.einsum("ld,ld->l", x, x).max())
 
 
@@ -162,19 +262,20 @@ def _split(length: int, most: int) -> list[slice]:
 def conv_3x3(
     x: mx.array, weight: mx.array, bias: mx.array | None = None, past: mx.array | None = None
 ) -> mx.array:
-    """A convolution of 3x3 (stride 1, zero padding 1) and any size in time, in float32, evaluated.
+    """A convolution of 3x3 (stride 1, zero padding 1) and any size in time, evaluated.
 
     x (B, T, H, W, C), weight (O, kt, 3, 3, C), past (B, kt - 1, H, W, C): the frames before x.
     """
-    out = mx.zeros((*x.shape[:4], weight.shape[0]))
+    dtype, out = x.dtype, mx.zeros((*x.shape[:4], weight.shape[0]))
     past = x[:, :0] if past is None else past
-    bias = mx.zeros(out.shape[-1:]) if bias is None else bias
+    bias = mx.zeros(weight.shape[:1]) if bias is None else bias
+    x, weight, bias, past = (a.astype(mx.float32) for a in (x, weight, bias, past))
     mx.eval(out, x, weight, bias, past)
     kernel = _winograd_kernel(np.asarray(weight))
     views = zip(*map(np.asarray, (past, x, out)), strict=True)  # no copies: out is filled in place
     for frames_before, frames, frames_out in views:
         _winograd(frames_before, frames, kernel, np.asarray(bias), frames_out)
-    return out
+    return out.astype(dtype)
 
 
 # Winograd's F(4x4, 3x3): 36 multiplications for 16 outputs instead of 144. A row of tiles at a
