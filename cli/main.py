@@ -54,6 +54,8 @@ def run(arguments: list[str]) -> int:
     wants_json = "--json" in arguments
     try:
         code = app(args=arguments, standalone_mode=False)
+        if code == 130:  # how Typer passes on a KeyboardInterrupt
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except MlxWanError as error:
         return _fail(error.message, error.hint, error.exit_code, wants_json)

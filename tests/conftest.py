@@ -1,0 +1,18 @@
+"""Tiny converted models, made once: random weights in the original layout, through `convert`."""
+
+import pytest
+from checkpoints import build
+
+from mlx_wan.convert import convert
+
+KINDS = {"t2v": "wan2.2-t2v-a14b", "i2v": "wan2.2-i2v-a14b", "ti2v": "wan2.2-ti2v-5b"}
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory) -> dict[str, str]:
+    """Folders of converted models: "t2v", "i2v" (two experts each) and "ti2v"."""
+    root = tmp_path_factory.mktemp("models")
+    for kind, model in KINDS.items():
+        build(root / f"{kind}-original", model)
+        convert(root / f"{kind}-original", root / kind, dtype="fp32")
+    return {kind: str(root / kind) for kind in KINDS}
