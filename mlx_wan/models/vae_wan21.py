@@ -13,7 +13,7 @@ from .vae_wan_blocks import (
     Upsample,
     middle,
 )
-from .vae_wan_stream import Network, StreamingVAE
+from .vae_wan_stream import Network, StreamingVAE, check_config
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,9 @@ class WanVAE21Config:
         *(2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743),
         *(3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251, 1.9160),
     )
+
+    def __post_init__(self) -> None:
+        check_config(self)
 
     @property
     def stride(self) -> tuple[int, int, int]:

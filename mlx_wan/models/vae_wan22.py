@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import mlx.core as mx
 import mlx.nn as nn
 
+from mlx_wan.errors import ModelError
+
 from .vae_wan_blocks import (
     CausalConv3d,
     Downsample,
@@ -16,7 +18,7 @@ from .vae_wan_blocks import (
     duplicate_up,
     middle,
 )
-from .vae_wan_stream import Network, StreamingVAE
+from .vae_wan_stream import Network, StreamingVAE, check_config
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,19 @@ class WanVAE22Config:
         *(0.5709, 0.6065, 0.6415, 0.4944, 0.5726, 1.2042, 0.5458, 1.6887),
         *(0.3971, 1.0600, 0.3943, 0.5537, 0.5444, 0.4089, 0.7468, 0.7744),
     )
+
+    def __post_init__(self) -> None:
+        check_config(self)
+        for size in (self.decoder_base_dim, self.patch_size):
+            if type(size) is not int or size < 1:
+                raise ModelError(f"the VAE's config has a wrong size: {size!r}")
+        factors = [4 * (1 + temporal) for temporal in self.temporal_downsample] + [1]
+        for dim, out_dim, factor in zip((1, *self.dim_mult), self.dim_mult, factors, strict=False):
+            if dim * factor % out_dim:
+                raise ModelError(
+                    f"the VAE's config has stages of widths {dim} and {out_dim}",
+                    f"the shortcut around a stage averages {dim * factor} channels to {out_dim}",
+                )
 
     @property
     def stride(self) -> tuple[int, int, int]:

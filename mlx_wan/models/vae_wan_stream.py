@@ -13,13 +13,14 @@ CPU backend keeps none.
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from math import isfinite
 from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 
-from mlx_wan.errors import UsageError
+from mlx_wan.errors import ModelError, UsageError
 
 from .vae_wan_blocks import CausalConv3d, Downsample, History, Pointwise, TimeConv, Upsample
 
@@ -32,7 +33,23 @@ CACHE_BYTES = 1 << 30
 WORKING_BYTES = 512 << 20
 # How many such tensors are alive in a residual block: its input, what the convolution reads (with
 # the frames before) and writes, and the steps of the norm. bench/decode_memory.py measures it.
-ALIVE = 5
+ALIVE = 6
+
+
+def check_config(config: Any) -> None:
+    """Raise ModelError when the fields of a VAE's config do not fit together."""
+    sizes = [config.base_dim, config.z_dim, config.num_res_blocks, *config.dim_mult]
+    statistics = [*config.latents_mean, *config.latents_std]
+    fits = (
+        all(type(size) is int and size > 0 for size in sizes)
+        and len(config.dim_mult) - 1 == len(config.temporal_downsample)
+        and all(type(flag) is bool for flag in config.temporal_downsample)
+        and len(config.latents_mean) == len(config.latents_std) == config.z_dim
+        and all(type(value) in (int, float) and isfinite(value) for value in statistics)
+        and all(std > 0 for std in config.latents_std)
+    )
+    if not fits:
+        raise ModelError(f"the VAE's config does not fit together: {config}")
 
 
 class Network(nn.Module):
@@ -149,7 +166,7 @@ class StreamingVAE(nn.Module):
                     "(batch, frames, height, width, 3) can be encoded",
                 )
             height, width = part.shape[2:4]
-            if height % row or width % column or not part.size:
+            if height % row or width % column or not height * width:
                 raise UsageError(
                     f"frames are {width}x{height}; this model encodes multiples of {column}x{row}",
                     f"try {_nearest(width, column)}x{_nearest(height, row)}",
