@@ -11,7 +11,7 @@ from mlx_wan.presets import Preset
 from mlx_wan.tensorfile import read_tensor
 
 from .discover import Discovery
-from .experts import find_experts, find_preset
+from .experts import find_experts, find_preset, refuse_twins
 from .parts import Part, Parts, find_parts
 
 _MAX_TOKENIZER = 50_000_000
@@ -38,6 +38,7 @@ def choose(discovery: Discovery, model: str | None) -> Model:
     found = find_parts(discovery)
     experts = find_experts(found, model)
     preset = find_preset(found, experts, model)
+    refuse_twins(found, experts, preset)
     transformer = next(iter(experts.values()))
     vae = _vae(found, preset, transformer)
     encoder = _text_encoder(found, transformer)

@@ -47,7 +47,7 @@ def find_experts(found: Parts, model: str | None) -> dict[str, Part]:
             )
         if len(experts[role]) > 1:
             found.refuse_several(experts[role], f"transformers for {_words(role)}")
-    _refuse_mixed(found, experts[HIGH][0], experts[LOW][0], model)
+    _refuse_mixed(found, experts[HIGH][0], experts[LOW][0])
     return {role: experts[role][0] for role in (HIGH, LOW)}
 
 
@@ -111,21 +111,27 @@ def _role(found: Parts, part: Part) -> str | None:
     return said.pop() if said else None
 
 
-def _refuse_mixed(found: Parts, high: Part, low: Part, model: str | None) -> None:
-    if high.config != low.config:
-        theirs = vars(low.config)
-        different = [
-            f"{name} is {value} and {theirs[name]}"
-            for name, value in vars(high.config).items()
-            if value != theirs[name]
-        ]
+def _refuse_mixed(found: Parts, high: Part, low: Part) -> None:
+    if high.config == low.config:
+        return
+    theirs = vars(low.config)
+    different = [
+        f"{name} is {value} and {theirs[name]}"
+        for name, value in vars(high.config).items()
+        if value != theirs[name]
+    ]
+    raise ModelError(
+        f"{found.names([high, low])} are experts of different models: {', '.join(different)}",
+        "take both from one release; in_dim is 36 for image to video and 16 for text to video",
+    )
+
+
+def refuse_twins(found: Parts, experts: dict[str, Part], preset: Preset) -> None:
+    """Raise ModelError when one expert is there under both names (wan-mini may have that)."""
+    if len(experts) == 2 and preset.id != "wan-mini" and _same_weights(*experts.values()):
         raise ModelError(
-            f"{found.names([high, low])} are experts of different models: {', '.join(different)}",
-            "take both from one release; in_dim is 36 for image to video and 16 for text to video",
-        )
-    if model != "wan-mini" and _same_weights(high, low):
-        raise ModelError(
-            f"{found.names([high, low])} hold the same weights: one expert is there twice",
+            f"{found.names(list(experts.values()))} hold the same weights: one expert is there "
+            "twice",
             "download the other one; a small model whose experts really are equal converts with "
             "--model wan-mini",
         )
