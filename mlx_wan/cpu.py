@@ -189,6 +189,8 @@ def _attention_in_tiles(
     batch, heads, queries, _ = q.shape
     dtype = v.dtype
     q, k, v = (x.astype(mx.float32) for x in (q, k, v))
+    if batch * heads * queries * k.shape[2] <= TILE**2:
+        return _attention_at_once(q, k, v, scale, bias).astype(dtype)
     # (B, Lq, heads, head_dim) in memory: what follows joins the heads again
     out = mx.zeros((batch, queries, heads, v.shape[-1]))
     mx.eval(q, k, v, out)
@@ -205,6 +207,20 @@ def _broadcast(bias: mx.array, shape: tuple[int, ...]) -> np.ndarray:
     # The bound keeps a mask of float32's least number finite.
     bias = mx.maximum(bias.astype(mx.float32) * LOG2_E, -1e30)
     return np.broadcast_to(np.asarray(bias), shape)
+
+
+def _attention_at_once(
+    q: mx.array, k: mx.array, v: mx.array, scale: float, bias: mx.array | None
+) -> mx.array:
+    """All heads together, for few scores: one head at a time would be mostly Python."""
+    scores = (q * (scale * LOG2_E)) @ k.swapaxes(-1, -2)
+    if bias is not None:
+        scores = scores + bias.astype(mx.float32) * LOG2_E
+    scores = mx.maximum(scores - scores.max(axis=-1, keepdims=True), TINY_SCORE)
+    mx.eval(scores)
+    view = np.asarray(scores)
+    np.exp2(view, out=view)
+    return (scores @ v) / scores.sum(axis=-1, keepdims=True)
 
 
 def _attend(
