@@ -138,7 +138,7 @@ def plan_for(request: Request, folder: ModelFolder, *, memory_limit: int | None 
         model=preset.id,
         model_path=str(folder.path),
         model_fingerprint=folder.fingerprint,
-        task=preset.task if request.image is None or preset.task != "t2v" else "i2v",
+        task=preset.task,
         prompt=request.prompt,
         negative_prompt=negative if guided else "",
         image=request.image,

@@ -1,0 +1,197 @@
+"""A tiny random A14B in the original layout, from checkpoint to MP4, through the command line."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import av
+import mlx.core as mx
+import numpy as np
+import pytest
+from checkpoints import build
+from PIL import Image
+
+from mlx_wan import (
+    Experts,
+    Request,
+    decode,
+    denoise,
+    encode_prompt,
+    make_plan,
+    open_model,
+    start_noise,
+)
+from mlx_wan.cli.main import run
+from mlx_wan.errors import GenerationError, ModelError
+from mlx_wan.run import generate
+
+SIZE = ["--width", "48", "--height", "32", "--num-frames", "9", "--steps", "4"]
+REQUEST = {"width": 48, "height": 32, "num_frames": 9, "steps": 4, "seed": 3}
+
+
+@pytest.fixture
+def picture(tmp_path) -> str:
+    pixels = np.random.default_rng(0).integers(0, 255, (32, 48, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "first.png")
+    return str(tmp_path / "first.png")
+
+
+def frames_of(path: Path) -> np.ndarray:
+    with av.open(str(path)) as container:
+        return np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
+
+
+def test_checkpoint_to_video_from_prompt_and_from_image(tmp_path, picture, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    build(tmp_path / "t2v", "wan2.2-t2v-a14b", dtype="F32", shards=2)
+    build(tmp_path / "i2v", "wan2.2-i2v-a14b", dtype="BF16")
+    assert run(["convert", "t2v", "models/t2v"]) == 0
+    assert run(["convert", "i2v", "models/i2v", "--quantize", "8"]) == 0
+    capsys.readouterr()
+
+    assert run(["generate", "a fox", "--model", "models/t2v", "--seed", "1", *SIZE]) == 0
+    assert capsys.readouterr().out.strip() == "a_fox.mp4"
+    assert frames_of(Path("a_fox.mp4")).shape == (9, 32, 48, 3)
+
+    words = ["generate", "a fox", "--model", "models/i2v", "--image", picture, "--seed", "1"]
+    assert run([*words, *SIZE, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["path"] == "a_fox_2.mp4"  # nothing is overwritten
+    assert frames_of(Path("a_fox_2.mp4")).shape == (9, 32, 48, 3)
+    assert told["record"]["plan"]["image"] == picture
+    assert sorted(p.name for p in tmp_path.glob("*") if p.name.startswith(".")) == []
+
+
+@pytest.mark.parametrize("kind", ["t2v", "i2v", "ti2v"])
+def test_same_seed_same_latents_and_another_seed_others(kind, tiny_models, picture, tmp_path):
+    image = None if kind == "t2v" else picture
+
+    def latents_hash(seed: int, name: str) -> str:
+        request = Request(
+            "a fox",
+            model=tiny_models[kind],
+            image=image,
+            output=str(tmp_path / name),
+            **{**REQUEST, "width": 64, "height": 64, "seed": seed},
+        )
+        return generate(make_plan(request)).record["sha256"]["latents"]
+
+    first = latents_hash(1, "a.mp4")
+    assert latents_hash(1, "b.mp4") == first
+    assert latents_hash(2, "c.mp4") != first
+
+
+@pytest.mark.parametrize("kind", ["t2v", "i2v", "ti2v"])
+def test_the_record_alone_makes_the_same_video(kind, tiny_models, picture, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["generate", "a fox", "--model", tiny_models[kind], "--seed", "5", *SIZE]
+    size = ["--width", "96", "--height", "64"] if kind == "ti2v" else []
+    image = [] if kind == "t2v" else ["--image", picture]
+    assert run([*words, *size, *image, "--output", "one.mp4"]) == 0
+    assert run(["generate", "--config", "one.json", "--output", "two.mp4"]) == 0
+    one, two = (json.loads(Path(f"{name}.json").read_text()) for name in ("one", "two"))
+    assert two["sha256"]["latents"] == one["sha256"]["latents"]
+    assert two["sha256"]["frames"] == one["sha256"]["frames"]
+    # a changed setting is another video, from the same record
+    assert run(["generate", "--config", "one.json", "--seed", "6", "--output", "3.mp4"]) == 0
+    three = json.loads(Path("3.json").read_text())
+    assert three["sha256"]["latents"] != one["sha256"]["latents"]
+    assert three["plan"]["steps"] == one["plan"]["steps"]
+
+
+def test_stages_are_functions_that_can_be_used_alone(tiny_models):
+    plan = make_plan(Request("a fox", model=tiny_models["t2v"], **REQUEST))
+    folder = open_model(plan.model_path)
+    embeds = encode_prompt(plan, folder)
+    latents = start_noise(plan)
+    assert latents.shape == plan.latent_shape == (1, 3, 4, 6, 16)
+    steps = list(denoise(plan, Experts(plan, folder, embeds), latents))
+    assert [step.index for step in steps] == [0, 1, 2, 3]
+    experts = [step.expert for step in steps]
+    assert experts == ["high_noise", "high_noise", "high_noise", "low_noise"]
+    chunks = list(decode(plan, folder, steps[-1].latents))
+    assert [len(chunk) for chunk in chunks] == [1, 4, 4]
+    assert all(chunk.dtype == np.uint8 for chunk in chunks)
+    noise = np.array(start_noise(plan))
+    assert abs(noise.mean()) < 0.1 and abs(noise.std() - 1) < 0.1
+
+
+def test_ti2v_keeps_the_first_frame(tiny_models, picture):
+    from mlx_wan import encode_image
+
+    request = Request(
+        "a", model=tiny_models["ti2v"], image=picture, **{**REQUEST, "width": 96, "height": 64}
+    )
+    plan = make_plan(request)
+    folder = open_model(plan.model_path)
+    condition = encode_image(plan, folder)
+    experts = Experts(plan, folder, encode_prompt(plan, folder))
+    *_, last = denoise(plan, experts, start_noise(plan), condition)
+    assert mx.array_equal(last.latents[:, :1], condition.first_frame)
+
+
+def test_experts_take_turns_unless_both_fit(tiny_models):
+    from dataclasses import replace
+
+    plan = make_plan(Request("a", model=tiny_models["t2v"], **REQUEST))
+    folder = open_model(plan.model_path)
+    embeds = encode_prompt(plan, folder)
+    both = Experts(plan, folder, embeds)
+    both.at(0), both.at(3)
+    assert plan.memory.both_experts and list(both.loaded) == ["high_noise", "low_noise"]
+    small = replace(plan, memory=replace(plan.memory, both_experts=False))
+    turns = Experts(small, folder, embeds)
+    turns.at(0), turns.at(3)
+    assert list(turns.loaded) == ["low_noise"]
+
+
+def test_nan_names_the_step_and_the_layer_group(tiny_models, tmp_path, monkeypatch):
+    import mlx_wan.pipeline as pipeline
+
+    load = pipeline.load_network
+
+    def damaged(component):
+        network = load(component)
+        if component.name == "low_noise":
+            network.blocks[1].ffn.fc2.bias = network.blocks[1].ffn.fc2.bias * mx.inf
+        return network
+
+    monkeypatch.setattr(pipeline, "load_network", damaged)
+    output = tmp_path / "v.mp4"
+    plan = make_plan(Request("a", model=tiny_models["t2v"], output=str(output), **REQUEST))
+    with pytest.raises(GenerationError, match=r"step 4 of 4 in blocks.1 of low_noise"):
+        generate(plan)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_frozen_output_fails_and_is_kept_under_another_name(tiny_models, tmp_path, monkeypatch):
+    import mlx_wan.run as engine
+
+    def still(plan, folder, latents):
+        yield np.full((plan.num_frames, plan.height, plan.width, 3), 90, np.uint8)
+
+    monkeypatch.setattr(engine, "decode", still)
+    output = tmp_path / "v.mp4"
+    plan = make_plan(Request("a", model=tiny_models["t2v"], output=str(output), **REQUEST))
+    with pytest.raises(GenerationError, match="frozen"):
+        generate(plan)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["v.rejected.json", "v.rejected.mp4"]
+    assert json.loads((tmp_path / "v.rejected.json").read_text())["health"] == "frozen"
+
+
+def test_a_changed_model_is_noticed(tiny_models, tmp_path):
+    from dataclasses import replace
+
+    plan = make_plan(Request("a", model=tiny_models["t2v"], **REQUEST))
+    with pytest.raises(ModelError, match="not the model"):
+        generate(replace(plan, model_fingerprint="0" * 64))
+
+
+def test_record_hashes_are_those_of_the_results(tiny_models, tmp_path):
+    output = tmp_path / "v.mp4"
+    plan = make_plan(Request("a", model=tiny_models["t2v"], output=str(output), **REQUEST))
+    result = generate(plan)
+    assert result.record["sha256"]["video"] == hashlib.sha256(output.read_bytes()).hexdigest()
+    assert set(result.record["seconds"]) == {"encode", "denoise", "decode"}
+    assert all(peak > 0 for peak in result.record["peak_memory"].values())
+    assert json.loads(result.record_path.read_text()) == result.record
