@@ -84,11 +84,6 @@ def rotary_table(grid: tuple[int, int, int], head_dim: int) -> mx.array:
     return mx.array(table.reshape(-1, 1, head_dim // 2))
 
 
-def rotate(x: mx.array, table: mx.array) -> mx.array:
-    """Rotary embedding of (B, rows, heads, head_dim): channels 2i, 2i+1 are one complex number."""
-    return (x.view(mx.complex64) * table).view(mx.float32)
-
-
 def time_features(times: np.ndarray, freq_dim: int) -> mx.array:
     """Sinusoids of each timestep, cosines first: (U,) -> (U, freq_dim) float32."""
     half = freq_dim // 2
@@ -114,14 +109,6 @@ def split_rows(timestep: np.ndarray) -> tuple[np.ndarray, list[Rows]]:
             here = index[:, tokens][:, :1] if runs_are_long else index[:, tokens]
             rows.append(Rows(tokens, mx.array(here)))
     return times, rows
-
-
-def layer_norm(x: mx.array, eps: float) -> mx.array:
-    return mx.fast.layer_norm(x, None, None, eps)
-
-
-def modulate(x: mx.array, scale: mx.array, shift: mx.array) -> mx.array:
-    return x * (1 + scale) + shift
 
 
 def linear(layer: nn.Module, x: mx.array) -> mx.array:
@@ -155,12 +142,14 @@ class WanAttention(nn.Module):
         self.norm_k = nn.RMSNorm(config.dim, config.eps)
         self.scale = config.head_dim**-0.5
 
-    def query(self, x: mx.array) -> mx.array:
+    def query(self, x: mx.array, rotary: mx.array | None = None) -> mx.array:
         """(B, L, dim) -> float32 (B, L, heads, head_dim)."""
-        return split_heads(self.norm_q(linear(self.q, x).astype(mx.float32)), self.num_heads)
+        h = cpu.rms_norm(linear(self.q, x), self.norm_q.weight, self.norm_q.eps, rotary)
+        return split_heads(h, self.num_heads)
 
-    def key(self, x: mx.array) -> mx.array:
-        return split_heads(self.norm_k(linear(self.k, x).astype(mx.float32)), self.num_heads)
+    def key(self, x: mx.array, rotary: mx.array | None = None) -> mx.array:
+        h = cpu.rms_norm(linear(self.k, x), self.norm_k.weight, self.norm_k.eps, rotary)
+        return split_heads(h, self.num_heads)
 
     def value(self, x: mx.array) -> mx.array:
         return split_heads(linear(self.v, x), self.num_heads)
@@ -209,7 +198,7 @@ class WanBlock(nn.Module):
 
         qkv = []
         for chunk, at in zip(x, rows, strict=True):
-            h = modulate(layer_norm(chunk, self.eps), scale_sa[at.times], shift_sa[at.times])
+            h = cpu.layer_norm(chunk, 1 + scale_sa[at.times], shift_sa[at.times], self.eps)
             qkv.append(self._self_qkv(h, rotary[at.tokens]))
         q, k, v = (mx.concatenate(list(x), axis=1).swapaxes(1, 2) for x in zip(*qkv, strict=True))
         del qkv
@@ -220,9 +209,11 @@ class WanBlock(nn.Module):
         for chunk, at in zip(x, rows, strict=True):
             y = linear(self.self_attn.o, attended[:, at.tokens])
             chunk = chunk + y.astype(mx.float32) * gate_sa[at.times]
-            h = self.norm3(chunk) if "norm3" in self else chunk
+            h = chunk
+            if "norm3" in self:
+                h = cpu.layer_norm(chunk, self.norm3.weight, self.norm3.bias, self.eps)
             chunk = chunk + self._cross_attention(h, text, bias).astype(mx.float32)
-            h = modulate(layer_norm(chunk, self.eps), scale_ff[at.times], shift_ff[at.times])
+            h = cpu.layer_norm(chunk, 1 + scale_ff[at.times], shift_ff[at.times], self.eps)
             chunk = chunk + self.ffn(h).astype(mx.float32) * gate_ff[at.times]
             if cpu.is_cpu():
                 mx.eval(chunk)  # lets go of this chunk's hidden layer before the next one's
@@ -231,7 +222,7 @@ class WanBlock(nn.Module):
 
     def _self_qkv(self, h: mx.array, rotary: mx.array) -> tuple[mx.array, mx.array, mx.array]:
         """(B, rows, dim) -> q, k, v (B, rows, heads, head_dim) in the compute dtype."""
-        q, k = rotate(self.self_attn.query(h), rotary), rotate(self.self_attn.key(h), rotary)
+        q, k = self.self_attn.query(h, rotary), self.self_attn.key(h, rotary)
         v = self.self_attn.value(h)
         q, k = q.astype(v.dtype), k.astype(v.dtype)
         if cpu.is_cpu():
@@ -266,7 +257,7 @@ class WanHead(nn.Module):
     def __call__(self, x: mx.array, e: mx.array, times: mx.array) -> mx.array:
         """x (B, rows, dim) and e (U, dim), not its projection e0 -> (B, rows, patch)."""
         shift, scale = (self.modulation.astype(mx.float32)[:, i] + e for i in range(2))
-        h = modulate(layer_norm(x, self.eps), scale[times], shift[times])
+        h = cpu.layer_norm(x, 1 + scale[times], shift[times], self.eps)
         return linear_float32(self.head, h)
 
 
