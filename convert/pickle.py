@@ -64,7 +64,7 @@ def _tensor_table(path: Path, result: Any) -> dict[str, TensorInfo]:
             _refuse(path, f"has a tensor with an unusable name: {name[:80]!r}")
         if not isinstance(value, TensorInfo):
             kind = "table" if isinstance(value, dict) else type(value).__name__
-            _refuse(path, f"holds a {kind} under {name!r} where a tensor belongs")
+            _refuse(path, f"has something else than a tensor under {name!r}: {kind}")
     if not result:
         _refuse(path, "holds no tensors")
     return result

@@ -10,7 +10,7 @@ from importlib import import_module
 from math import isfinite, prod
 from typing import Any
 
-from mlx_wan.errors import BadFileError
+from mlx_wan.errors import BadFileError, MlxWanError
 
 Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
@@ -48,7 +48,10 @@ def network_config(network: str, shapes: Shapes, settings: Mapping[str, Any], wh
             "it may be half a download, or another model",
         ) from None
     module, config_class, _ = NETWORKS[network]
-    return getattr(import_module(f"mlx_wan.models.{module}"), config_class)(**values)
+    try:
+        return getattr(import_module(f"mlx_wan.models.{module}"), config_class)(**values)
+    except MlxWanError as error:  # a config that checks itself does not know the file
+        raise BadFileError(f"{where}: {error.message}", error.hint) from None
 
 
 def expected_shapes(network: str, config: Any) -> dict[str, Shape]:

@@ -67,9 +67,10 @@ def _write_tensor(job: TensorJob, pieces: Iterator[Piece], writer: Writer) -> It
 def _pieces_of(shards: list[Shard], files: tuple[Path, ...], journal: Journal) -> Iterator[Piece]:
     """The tensors of all shards in order; on the way, the hashes of all files."""
     ring = Ring()
-    jobs = [job for shard in shards for job in shard.jobs]
-    for file, group in groupby(jobs, key=lambda job: job.file):
-        yield from _file_pieces(file, list(group), ring, journal)
+    # one pass over a file for each component in it
+    jobs = [(Path(shard.path).parent, job.file, job) for shard in shards for job in shard.jobs]
+    for (_, file), group in groupby(jobs, key=lambda entry: entry[:2]):
+        yield from _file_pieces(file, [job for _, _, job in group], ring, journal)
     for file in files:
         yield from _file_pieces(file, [], ring, journal)
 
