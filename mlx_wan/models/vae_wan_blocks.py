@@ -39,8 +39,10 @@ class History:
 
 
 class RMSNorm(nn.Module):
-    """x / |x| * sqrt(C) * gamma over channels, which is the RMS norm; the original has no epsilon
-    beside 1e-12 on the length, and 1e-24 on its square is lost beside any real activation."""
+    """x / |x| * sqrt(C) * gamma over channels, |x| at least 1e-12: the RMS norm.
+
+    In the root, 1e-24 has the effect of that bound, which only a vector of zeros ever meets.
+    """
 
     def __init__(self, dim: int):
         super().__init__()

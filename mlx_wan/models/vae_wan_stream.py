@@ -41,7 +41,8 @@ def check_config(config: Any) -> None:
     sizes = [config.base_dim, config.z_dim, config.num_res_blocks, *config.dim_mult]
     statistics = [*config.latents_mean, *config.latents_std]
     fits = (
-        all(type(size) is int and size > 0 for size in sizes)
+        all(type(size) is int and 0 < size < 1 << 14 for size in sizes)
+        and config.num_res_blocks <= 64
         and len(config.dim_mult) - 1 == len(config.temporal_downsample)
         and all(type(flag) is bool for flag in config.temporal_downsample)
         and len(config.latents_mean) == len(config.latents_std) == config.z_dim
@@ -118,7 +119,7 @@ class StreamingVAE(nn.Module):
         return mx.concatenate(latents, axis=1)
 
     def decode(self, latents: mx.array) -> mx.array:
-        """Normalised latents (B, t, h, w, C) -> all frames (B, T, H, W, 3), within [-1, 1]."""
+        """Normalised latents (B, t, h, w, C) -> all frames (B, T, H, W, 3), clamped to [-1, 1]."""
         return mx.concatenate(list(self.decode_chunks(latents)), axis=1)
 
     def decode_chunks(self, latents: mx.array, group: int = 1) -> Iterator[mx.array]:
