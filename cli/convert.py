@@ -59,16 +59,20 @@ def convert(
         raise UsageError("convert needs a source and a destination", "see `mlx-wan convert --help`")
     from mlx_wan.convert import convert as run
 
-    with _progress() as report:
-        made = run(
-            source,
-            dest,
-            model=model,
-            dtype=dtype,
-            quantize=quantize,
-            group_size=group_size,
-            progress=report,
-        )
+    try:
+        with _progress() as report:
+            made = run(
+                source,
+                dest,
+                model=model,
+                dtype=dtype,
+                quantize=quantize,
+                group_size=group_size,
+                progress=report,
+            )
+    except KeyboardInterrupt:
+        print("note: the same command goes on where it stopped", file=sys.stderr)
+        raise
     if as_json:
         config = json.loads((made / "config.json").read_text())
         print(json.dumps({"ok": True, "path": str(made), "model": config["model"]}))

@@ -108,10 +108,14 @@ def _check_tokenizer(file: Path, raw: bytes, vocab_size: int) -> None:
     import sentencepiece
 
     try:
-        pieces = sentencepiece.SentencePieceProcessor(model_proto=raw).get_piece_size()
+        pieces = (
+            sentencepiece.SentencePieceProcessor(model_proto=raw).get_piece_size() if raw else 0
+        )
     except Exception:  # whatever its parser finds wrong
-        raise BadFileError(f"{file} holds no SentencePiece model", "download it again") from None
-    if not 0 < pieces <= vocab_size:
+        pieces = 0
+    if not pieces:
+        raise BadFileError(f"{file} holds no SentencePiece model", "download it again")
+    if pieces > vocab_size:
         raise ModelError(
             f"{file} has {pieces:,} pieces; the text encoder knows {vocab_size:,}",
             "take tokenizer and text encoder from one release",

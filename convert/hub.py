@@ -4,6 +4,7 @@ Naming a repository is asking for its download; nothing else ever goes online. T
 is used, so a second conversion downloads nothing.
 """
 
+import errno
 import re
 import shutil
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from mlx_wan.errors import MlxWanError, ModelError, UsageError
+from mlx_wan.errors import ModelError, UsageError
 from mlx_wan.events import Event, Report
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
@@ -114,9 +115,9 @@ def _ask(repo: str, request: Callable[[], Any]) -> Any:
             f"{repo} {problem}, and no such folder exists",
             "check the name, or log in with `hf auth login`",
         ) from None
-    except MlxWanError:
-        raise
     except Exception as error:  # the hub's client passes on those of its transport
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            raise
         text = str(error).strip().splitlines()
         raise _OfflineError(text[0][:200] if text else type(error).__name__) from None
 

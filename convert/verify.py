@@ -47,7 +47,7 @@ def verify(dest: str | Path, progress: Report | None = None) -> list[str]:
             f"{dest / 'config.json'} is damaged: {type(error).__name__} {error}", "convert it again"
         ) from None
     for name in _unlisted(dest, files):
-        problems[name] = "is not listed in config.json"
+        problems.setdefault(name, "is not listed in config.json")
     return [f"{name}: {problem}" for name, problem in sorted(problems.items())]
 
 

@@ -174,7 +174,7 @@ class Journal:
         state = {
             "fingerprint": self._fingerprint,
             "shards": self.shards,
-            "sources": self.sources,
+            "sources": dict(self.sources),  # the reading thread adds to it
         }
         write_atomically(self.path, json.dumps(state, indent=1).encode())
 
