@@ -1,55 +1,76 @@
-"""Text -> token ids with the SentencePiece model a checkpoint brings, cleaned as Wan cleans it."""
+"""Prompt text -> token ids, cleaned and cut the way Wan was trained."""
 
 import html
 import re
 from pathlib import Path
 
-from .errors import BadFileError
+import ftfy
+import sentencepiece
 
-_MAX_BYTES = 100_000_000
+from .errors import BadFileError, ModelError, UsageError
+
+MAX_MODEL_BYTES = 64 * 2**20  # UMT5's is 4.5 MB
 
 
 class Tokenizer:
-    """Ids of a text, `</s>` last, at most `text_len` of them (wan.md, section 7).
+    """A sentencepiece model: a path to `spiece.model`, or its bytes (ComfyUI's files hold them).
 
-    Normalisation (case folding, NFKC) is the model's own and happens inside SentencePiece. Raises
-    BadFileError when `model` (a path, or the file's bytes) is not a SentencePiece model.
+    Calling it gives at most `text_len` ids, the last of them `</s>`. The text is normalised by the
+    rules inside the model; ids of special tokens are the model's own.
     """
 
-    def __init__(self, model: str | Path | bytes, text_len: int):
-        from sentencepiece import SentencePieceProcessor
-
+    def __init__(self, model: Path | str | bytes, text_len: int):
+        assert text_len >= 1, text_len
+        name, data = ("spiece.model", model) if isinstance(model, bytes) else _read(Path(model))
         self.text_len = text_len
+        self._processor = sentencepiece.SentencePieceProcessor()
         try:
-            data = model if isinstance(model, bytes) else _read(Path(model))
-            self._pieces = SentencePieceProcessor(model_proto=data)
-        except (RuntimeError, ValueError, OSError) as error:
-            name = "the tokenizer" if isinstance(model, bytes) else str(model)
-            raise BadFileError(f"{name} is not a SentencePiece model: {error}") from None
-        self.end = self._pieces.eos_id()
-        if self.end < 0:
-            raise BadFileError("the SentencePiece model has no end-of-text token")
+            self._processor.LoadFromSerializedProto(data)
+        except RuntimeError as error:
+            raise BadFileError(
+                f"{name} is not a sentencepiece model: {error}",
+                "take google/umt5-xxl/spiece.model from the model's repository",
+            ) from None
+        self.end_id = self._processor.eos_id()
+        if self.end_id < 0:
+            raise BadFileError(f"{name} has no </s> token; Wan's prompts end with one")
 
     def __call__(self, text: str) -> list[int]:
-        return [*self._ids(text)[: self.text_len - 1], self.end]
+        return [*self._pieces(text)[: self.text_len - 1], self.end_id]
 
     def cut_tokens(self, text: str) -> int:
-        """How many tokens at the end of `text` do not fit and are left out."""
-        return max(0, len(self._ids(text)) + 1 - self.text_len)
+        """How many tokens at the end of `text` calling leaves out."""
+        return max(0, len(self._pieces(text)) + 1 - self.text_len)
 
-    def _ids(self, text: str) -> list[int]:
-        return list(self._pieces.encode(clean(text)))
+    @property
+    def vocab_size(self) -> int:
+        """Ids are below this; the text encoder's table may be longer (padded)."""
+        return self._processor.GetPieceSize()
+
+    def _pieces(self, text: str) -> list[int]:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise UsageError(
+                "the prompt has bytes that are not text", "write it in UTF-8"
+            ) from None
+        return self._processor.EncodeAsIds(clean(text))
 
 
 def clean(text: str) -> str:
-    """Mend encoding errors and HTML entities, collapse whitespace (tokenizers.py of Wan)."""
-    import ftfy
-
-    text = html.unescape(html.unescape(ftfy.fix_text(text))).strip()
+    """Mojibake repaired, HTML entities resolved twice, runs of white space made one space."""
+    text = html.unescape(html.unescape(ftfy.fix_text(text)))
     return re.sub(r"\s+", " ", text).strip()
 
 
-def _read(path: Path) -> bytes:
-    if path.stat().st_size > _MAX_BYTES:
-        raise ValueError("the file is too large")
-    return path.read_bytes()
+def _read(path: Path) -> tuple[str, bytes]:
+    try:
+        if path.exists() and not path.is_file():
+            raise ModelError(f"the tokenizer {path} is not a file")
+        if path.stat().st_size > MAX_MODEL_BYTES:
+            raise BadFileError(
+                f"{path.name} is larger than any tokenizer ({MAX_MODEL_BYTES} bytes)"
+            )
+        return path.name, path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"the tokenizer {path} cannot be read: {error.strerror}") from None
