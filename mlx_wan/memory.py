@@ -12,15 +12,14 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from .attention import FUSED_HEAD_SIZES, SCORE_BYTES, row_chunks
 from .cpu import is_cpu
 from .errors import MemoryPlanError
 from .geometry import latent_shape, multiples, token_count
 from .loading import Component, ModelFolder, network_config, network_module
 
 _FLOAT32 = 4
-_ROW_CHUNK = 4096  # rows of a linear evaluated at once (attention.py)
-_ATTENTION_CHUNK_BYTES = 64 * 2**20  # scores alive at once where they are held (CPU)
-_MARGIN = 1.10  # allocator slack and what the formulas leave out
+_MARGIN = 1.15  # for what the formulas of activations leave out; weights are known exactly
 
 
 @dataclass(frozen=True)
@@ -80,18 +79,18 @@ def predict(
     """Predicted peaks for a video of this size through these experts, with or without an image."""
     shape = latent_shape(folder, width, height, num_frames)
     weights = [loaded_bytes(folder[name]) for name in expert_names]
-    activations = _denoise_working_set(folder, shape, expert_names[0])
-    one = int((max(weights) + activations) * _MARGIN)
-    both = int((sum(weights) + activations) * _MARGIN)
-    fits_both = len(weights) > 1 and both <= available
-    text = loaded_bytes(folder["text_encoder"]) + _text_working_set(folder)
-    vae = loaded_bytes(folder["vae"])
-    first_frame = vae + _vae_working_set(folder, width, height, decode=False) if image else 0
-    decode = vae + _vae_working_set(folder, width, height, decode=True)
+    text, vae = loaded_bytes(folder["text_encoder"]), loaded_bytes(folder["vae"])
+    activations = int(_MARGIN * _denoise_working_set(folder, shape, expert_names[0]))
+    fits_both = len(weights) > 1 and sum(weights) + activations <= available
+    encode = text + int(_MARGIN * _text_working_set(folder))
+    if image:
+        first_frame = _vae_working_set(folder, width, height, decode=False)
+        encode = max(encode, vae + int(_MARGIN * first_frame))
+    decode = _vae_working_set(folder, width, height, decode=True) + 2 * _FLOAT32 * prod(shape)
     return MemoryPlan(
-        encode=int(max(text, first_frame) * _MARGIN),
-        denoise=both if fits_both else one,
-        decode=int((decode + 2 * _FLOAT32 * prod(shape)) * _MARGIN),
+        encode=encode,
+        denoise=(sum(weights) if fits_both else max(weights)) + activations,
+        decode=vae + int(_MARGIN * decode),
         available=available,
         both_experts=fits_both,
     )
@@ -148,23 +147,26 @@ def _nearest_that_fits(
 
 
 def _denoise_working_set(folder: ModelFolder, shape: tuple[int, ...], expert: str) -> int:
-    """Bytes alive inside one block at its peak, plus what is kept for the whole run.
+    """Bytes alive at the peak of one block, plus what is kept for the whole run.
 
-    Residual and its normalised copy in float32, q, k, v and the attention output in the compute
-    dtype, one row chunk of the feed-forward, the attention scores where they are held (CPU), and
-    for both prompts keys and values of every block.
+    The residual before and after, then either q, k and v as chunks and whole, or the attention's
+    output and one row chunk of the feed-forward; and for both prompts the keys and values of every
+    block.
     """
     config = network_config(folder[expert])
     tokens = token_count(folder, shape)
     size = _compute_bytes(folder[expert])
-    rows = min(tokens, _ROW_CHUNK)
-    residual = tokens * config.dim * (2 * _FLOAT32 + 4 * size)
-    feed_forward = rows * config.ffn_dim * 3 * size
-    scores = _ATTENTION_CHUNK_BYTES
-    text = 2 * config.num_layers * 2 * config.text_len * config.dim * size
-    rotary = tokens * config.dim // config.num_heads * _FLOAT32
+    residual = 2 * tokens * config.dim * _FLOAT32
+    qkv = 6 * tokens * config.dim * size
+    feed_forward = (
+        tokens * config.dim * size + 2 * row_chunks(tokens)[0].stop * config.ffn_dim * size
+    )
+    fused = is_cpu() or config.head_dim in FUSED_HEAD_SIZES
+    text = 2 * config.num_layers * 2 * config.text_len * config.dim * _FLOAT32
+    rotary = tokens * config.head_dim * _FLOAT32
     latents = 8 * _FLOAT32 * prod(shape) * max(1, config.in_dim // config.out_dim)
-    return residual + feed_forward + scores + text + rotary + latents
+    block = residual + max(qkv, feed_forward) + (0 if fused else SCORE_BYTES)
+    return block + text + rotary + latents
 
 
 def _text_working_set(folder: ModelFolder) -> int:
