@@ -6,11 +6,11 @@ Importing this package is cheap: the public names below load their module on fir
 from importlib import import_module
 from typing import Any
 
-from .blas import preload as _preload_blas
+from .blas import arrange as _arrange_blas
 
 __version__ = "0.1.0"
 
-_preload_blas()  # must come before the first `import mlx.core`
+_arrange_blas()  # has to come before the first `import mlx.core`
 
 _PUBLIC = {
     "MlxWanError": "errors",

@@ -7,23 +7,43 @@ none, the copy inside MLX's own wheel serves: the library looks beside itself (R
 it is opened through a folder of links that puts the two together.
 """
 
-import ctypes
 import sys
-import tempfile
-from importlib.util import find_spec
 from pathlib import Path
 
 _status = "not needed on this platform"
 
 
-def preload() -> None:
-    """Load OpenBLAS with global symbols, once; on failure go on without and remember why."""
+class _BeforeMlx:
+    """An import finder that finds nothing, but preloads when `mlx.core` is asked for.
+
+    So whoever imports MLX after mlx_wan gets the fast BLAS, and `--help` pays nothing for it.
+    """
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        if name == "mlx.core":
+            sys.meta_path.remove(_BeforeMlx)  # type: ignore[arg-type]
+            _preload()
+
+
+def arrange() -> None:
+    """Have OpenBLAS loaded just before `mlx.core` is imported."""
     global _status
-    if sys.platform != "linux" or _status.startswith("OpenBLAS"):
+    if sys.platform != "linux" or _BeforeMlx in sys.meta_path:
         return
     if "mlx.core" in sys.modules:
-        _status = "reference BLAS (slow): mlx.core was imported before mlx_wan"
+        if not _status.startswith("OpenBLAS"):
+            _status = "reference BLAS (slow): mlx.core was imported before mlx_wan"
         return
+    _status = "loaded together with mlx.core"
+    sys.meta_path.insert(0, _BeforeMlx)  # type: ignore[arg-type]
+
+
+def _preload() -> None:
+    """Load OpenBLAS with global symbols; on failure go on without and remember why."""
+    import ctypes
+
+    global _status
     library = _packaged("ngsolve_openblas", "libopenblas*.so*")
     try:
         handle = _open(library) if library else ctypes.CDLL("libopenblas.so.0", ctypes.RTLD_GLOBAL)
@@ -39,6 +59,8 @@ def status() -> str:
 
 
 def _packaged(package: str, pattern: str) -> Path | None:
+    from importlib.util import find_spec
+
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -46,7 +68,11 @@ def _packaged(package: str, pattern: str) -> Path | None:
     return found[0] if found else None
 
 
-def _open(library: Path) -> ctypes.CDLL:
+def _open(library: Path):  # type: ignore[no-untyped-def]
+    """The library as a ctypes handle, MLX's own libgfortran beside it where it needs one."""
+    import ctypes
+    import tempfile
+
     try:
         return ctypes.CDLL(str(library), ctypes.RTLD_GLOBAL)
     except OSError:
