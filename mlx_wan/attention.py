@@ -30,8 +30,10 @@ def dispatch_budget() -> float | None:
 
 
 def row_chunks(length: int) -> list[slice]:
-    """Slices of the token axis that linears run over."""
-    rows = cpu.LINEAR_ROWS if cpu.is_cpu() else LINEAR_ROWS
+    """Slices of the token axis that linears run over: even, and multiples of 64 rows."""
+    most = cpu.LINEAR_ROWS if cpu.is_cpu() else LINEAR_ROWS
+    count = -(-length // most)
+    rows = -(-length // (64 * count)) * 64
     return [slice(start, min(start + rows, length)) for start in range(0, length, rows)]
 
 

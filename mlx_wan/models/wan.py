@@ -144,11 +144,11 @@ class WanAttention(nn.Module):
 
     def query(self, x: mx.array, rotary: mx.array | None = None) -> mx.array:
         """(B, L, dim) -> float32 (B, L, heads, head_dim)."""
-        h = cpu.rms_norm(linear(self.q, x), self.norm_q.weight, self.norm_q.eps, rotary)
+        h = cpu.rms_norm(linear(self.q, x), self.norm_q.weight, self.norm_q.eps, rotary, True)
         return split_heads(h, self.num_heads)
 
     def key(self, x: mx.array, rotary: mx.array | None = None) -> mx.array:
-        h = cpu.rms_norm(linear(self.k, x), self.norm_k.weight, self.norm_k.eps, rotary)
+        h = cpu.rms_norm(linear(self.k, x), self.norm_k.weight, self.norm_k.eps, rotary, True)
         return split_heads(h, self.num_heads)
 
     def value(self, x: mx.array) -> mx.array:
@@ -162,7 +162,7 @@ class WanFFN(nn.Module):
         self.fc2 = nn.Linear(config.ffn_dim, config.dim)
 
     def __call__(self, x: mx.array) -> mx.array:
-        return linear(self.fc2, cpu.gelu_tanh(linear(self.fc1, x)))
+        return linear(self.fc2, cpu.gelu_tanh(linear(self.fc1, x), reuse=True))
 
 
 class WanBlock(nn.Module):
