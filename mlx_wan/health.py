@@ -43,7 +43,7 @@ def _first_bad_group(
             if not bad and not mx.isfinite(value).all().item():
                 bad.append(group)
 
-        expert.network(inputs, time, prompt, watch=watch)
+        watch("the head", expert.network(inputs, time, prompt, watch=watch))
         if bad:
             return bad[0]
     return "the solver, not the network,"

@@ -343,11 +343,13 @@ class WanTransformer(nn.Module):
 
         patches = self._patchify(latents.astype(mx.float32), grid)
         x = [linear_float32(self.patch_embedding, patches[:, at.tokens]) for at in rows]
+        if watch is not None:
+            watch("patch_embedding", mx.concatenate(x, axis=1))
         for i, block in enumerate(self.blocks):
-            if watch is not None:
-                watch("patch_embedding" if i == 0 else f"blocks.{i - 1}", mx.concatenate(x, axis=1))
             x = block(x, rows, e0, conditioning.rotary, conditioning.text[i], conditioning.bias)
             mx.eval(x)  # bounds the graph
+            if watch is not None:
+                watch(f"blocks.{i}", mx.concatenate(x, axis=1))
         out = [self.head(chunk, e, at.times) for chunk, at in zip(x, rows, strict=True)]
         return self._unpatchify(mx.concatenate(out, axis=1), grid)
 
