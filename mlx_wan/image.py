@@ -1,169 +1,237 @@
-"""Images in: loaded with suspicion, sized and resized as each model's reference does it.
+"""Images in: hardened loading, the sizes image models choose, and what their VAE is shown.
 
-Spec: wan.md 5.2 (I2V-A14B), 5.3 (TI2V-5B); ecosystem.md 4.2 for what a file may be.
+Pictures are uint8 (H, W, 3) as loaded and float32 in [-1, 1] after resizing; sizes are
+(width, height).
 """
 
+import io
 import math
 import stat
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .errors import BadFileError, MlxWanError, UsageError
+from .errors import BadFileError, UsageError
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
-MAX_BYTES = 200_000_000
-MAX_PIXELS = 100_000_000
-MIN_SIDE = 8
-_CUBIC = -0.75  # torch's bicubic; Pillow's is -0.5
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+MAX_FILE_BYTES = 128 * 2**20
+MAX_PIXELS = 64 * 2**20  # what decoding may cost is bounded by this, not by the file's size
+MAX_ASPECT = 10  # longer pictures make videos no player takes
 
-
-def image_size(path: str | Path) -> tuple[int, int]:
-    """(width, height) as the image is meant to be seen, from its header alone."""
-    with _opened(path) as image:
-        width, height = image.size
-        sideways = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-    return (height, width) if sideways else (width, height)
+Size = tuple[int, int]
 
 
 def load_image(path: str | Path) -> np.ndarray:
-    """The picture as uint8 RGB `(H, W, 3)`, upright; transparency is dropped as the reference does.
+    """A picture from a file, upright, as uint8 (H, W, 3).
 
-    Raises MlxWanError when the file cannot be read, BadFileError when it is no picture we accept.
+    What is transparent becomes black, as it looks in a video. Of an animation the first frame is
+    taken, and 16 bits per channel are cut to 8. Colour profiles are ignored, as in the reference.
     """
+    data = _read(Path(path))
+    name = Path(path).name
     try:
-        with _opened(path) as image:
-            image.verify()
-        with _opened(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I"):  # 16 bits a sample
-                grey = np.asarray(upright).astype(np.float32) / 257
-                return np.repeat(grey.clip(0, 255).astype(np.uint8)[..., None], 3, axis=-1)
-            return np.asarray(upright.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise BadFileError(f"{path} is damaged: {error}", "open and save it again") from None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd EXIF data, or below Pillow's own size limit
+            _open(data).verify()  # leaves the picture unusable
+            return _rgb(ImageOps.exif_transpose(_open(data)))
+    except Image.DecompressionBombError:
+        raise BadFileError(
+            f"{name} has more than {MAX_PIXELS // 2**20} million pixels", "scale it down first"
+        ) from None
+    except UnidentifiedImageError:
+        raise BadFileError(
+            f"{name} is not a picture in {', '.join(FORMATS)}", "convert it to PNG or JPEG"
+        ) from None
+    except Exception as error:  # decoders raise anything at all on a damaged file
+        raise BadFileError(f"{name} is damaged: {error}", "save it again as PNG or JPEG") from None
 
 
-def i2v_size(size: tuple[int, int], area: int, multiples: tuple[int, int]) -> tuple[int, int]:
-    """(width, height) of about `area` pixels in the shape of `size`, in whole multiples."""
-    aspect = size[1] / size[0]
-    width = int(math.sqrt(area / aspect) // multiples[0]) * multiples[0]
-    height = int(math.sqrt(area * aspect) // multiples[1]) * multiples[1]
-    return _usable(width, height, size)
+def image_size(path: str | Path) -> Size:
+    """(width, height) of an image that `load_image` takes, which is found out by loading it."""
+    height, width, _ = load_image(path).shape
+    return width, height
 
 
-def ti2v_size(size: tuple[int, int], area: int, multiples: tuple[int, int]) -> tuple[int, int]:
-    """As `i2v_size` by TI2V-5B's rule: round one side down, fit the other, keep the best shape."""
-    ratio = size[0] / size[1]
-    across, down = multiples
-    ideal_width = math.sqrt(area * ratio)
-    width = int(ideal_width // across) * across
-    height = int(area / ideal_width // down) * down
-    _usable(width, height, size)
-    by_width = (width, int(area / width // down) * down)
-    by_height = (int(area / height // across) * across, height)
+def i2v_size(image_size: Size, max_area: int, multiples: Size) -> Size:
+    """The size I2V-A14B makes of an image: its shape, at most `max_area` pixels.
 
-    def misfit(candidate: tuple[int, int]) -> float:
-        mine = candidate[0] / candidate[1]
-        return max(ratio / mine, mine / ratio)
-
-    return by_width if misfit(by_width) < misfit(by_height) else by_height
-
-
-def resize_exact(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """uint8 `(H, W, 3)` -> float32 in [-1, 1] at `size` = (width, height), by torch's bicubic.
-
-    As `interpolate(mode="bicubic", align_corners=False, antialias=False)`; may overshoot a little.
+    In whole numbers; the reference's floats make 832x464 of an image of 832x480.
     """
-    pixels = image.astype(np.float32) / 255 * 2 - 1
-    pixels = _cubic(pixels, size[1], axis=0)
-    return _cubic(pixels, size[0], axis=1)
+    width, height = _checked(image_size)
+    made_width = math.isqrt(max_area * width // height) // multiples[0] * multiples[0]
+    made_height = math.isqrt(max_area * height // width) // multiples[1] * multiples[1]
+    return _not_empty((made_width, made_height), image_size, max_area)
 
 
-def resize_cover(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """uint8 `(H, W, 3)` -> float32 in [-1, 1] that fills `size`: Lanczos, then a centre crop."""
-    height, width = image.shape[:2]
+def ti2v_size(image_size: Size, max_area: int, multiples: Size) -> Size:
+    """The size TI2V-5B makes of an image: close to its shape, at most `max_area` pixels.
+
+    Rounds one side down and gives the other what is left, both ways round, and takes what is
+    nearer to the image's shape.
+    """
+    width, height = _checked(image_size)
+    w1 = math.isqrt(max_area * width // height) // multiples[0] * multiples[0]
+    h1 = max_area // max(w1, 1) // multiples[1] * multiples[1]
+    h2 = math.isqrt(max_area * height // width) // multiples[1] * multiples[1]
+    w2 = max_area // max(h2, 1) // multiples[0] * multiples[0]
+
+    def distortion(size: Size) -> float:
+        ratio = (width / height) / (size[0] / size[1])
+        return max(ratio, 1 / ratio)
+
+    # the second first: it wins a tie
+    possible = [size for size in ((w2, h2), (w1, h1)) if min(size)]
+    best = min(possible, key=distortion, default=(0, 0))
+    return _not_empty(best, image_size, max_area)
+
+
+def resize_exact(image: np.ndarray, size: Size) -> np.ndarray:
+    """Bicubic, to exactly `size`: how I2V-A14B takes its images. Overshoots [-1, 1] at edges.
+
+    Matches torch's `interpolate(mode="bicubic", align_corners=False, antialias=False)`.
+    """
+    columns, column_weights = _cubic_taps(image.shape[1], size[0])
+    rows, row_weights = _cubic_taps(image.shape[0], size[1])
+    out = np.zeros((size[1], size[0], 3), np.float32)
+    for row, row_weight in zip(rows, row_weights, strict=True):
+        lines = image[row]  # (height, W, 3)
+        line = np.zeros_like(out)
+        for column, weight in zip(columns, column_weights, strict=True):
+            line += lines[:, column] * weight[:, None]
+        out += line * row_weight[:, None, None]
+    return out / np.float32(127.5) - 1
+
+
+def resize_cover(image: np.ndarray, size: Size) -> np.ndarray:
+    """Lanczos until it covers `size`, then the centre: how TI2V-5B takes its image."""
+    height, width, _ = image.shape
     scale = max(size[0] / width, size[1] / height)
-    resized = Image.fromarray(image).resize(
-        (round(width * scale), round(height * scale)), Image.Resampling.LANCZOS
-    )
-    left, top = (resized.width - size[0]) // 2, (resized.height - size[1]) // 2
-    cropped = resized.crop((left, top, left + size[0], top + size[1]))
-    return np.asarray(cropped).astype(np.float32) / 255 * 2 - 1
+    covering = (round(width * scale), round(height * scale))
+    resized = np.asarray(Image.fromarray(image).resize(covering, Image.Resampling.LANCZOS))
+    return _centre(resized, size).astype(np.float32) / np.float32(127.5) - 1
 
 
-def i2v_frames(
-    first: np.ndarray, last: np.ndarray | None, num_frames: int, stride: int = 4
-) -> Iterator[np.ndarray]:
-    """The video that I2V-A14B encodes: the image, grey (0) frames, perhaps the last image.
+def crop_to_shape(image: np.ndarray, size: Size) -> np.ndarray:
+    """The centre of the image in the shape of `size`, unscaled.
 
-    Yields `(1, t, H, W, 3)` float32: 1 frame, then `stride` at a time.
+    For a last frame, which may have another shape than the first: `resize_exact` would stretch it.
     """
-    yield first[None, None].astype(np.float32)
-    for start in range(1, num_frames, stride):
-        chunk = np.zeros((1, stride, *first.shape), np.float32)
-        if last is not None and start + stride == num_frames:
-            chunk[0, -1] = last
-        yield chunk
+    height, width, _ = image.shape
+    scale = min(width / size[0], height / size[1])
+    return _centre(image, (max(1, round(size[0] * scale)), max(1, round(size[1] * scale))))
 
 
-def i2v_mask(latent_shape: tuple[int, ...], has_last: bool, stride: int = 4) -> np.ndarray:
-    """`(1, T, H, W, stride)` float32: 1 where a pixel frame of the latent frame is given."""
-    mask = np.zeros((*latent_shape[:4], stride), np.float32)
+def i2v_frames(first: np.ndarray, last: np.ndarray | None, num_frames: int) -> Iterator[np.ndarray]:
+    """The video I2V-A14B's VAE encodes, (1, t, H, W, 3): the image, then grey (0, not black).
+
+    1 frame, then 4 at a time, as the encoder goes through them. `last` replaces the last frame.
+    """
+    assert num_frames % 4 == 1, num_frames
+    if last is not None and num_frames < 5:
+        raise UsageError(f"num_frames is {num_frames}; a last image needs room", "try 5 or more")
+    yield first[None, None]
+    grey = np.zeros((1, 4, *first.shape), np.float32)
+    for start in range(1, num_frames, 4):
+        if last is not None and start + 4 >= num_frames:
+            grey = grey.copy()
+            grey[:, -1] = last
+        yield grey
+
+
+def i2v_mask(latent_shape: tuple[int, ...], *, has_last: bool) -> np.ndarray:
+    """1 where a pixel frame is given, 0 where it is to be made: (1, T, H, W, 4).
+
+    The four channels are the pixel frames of a latent frame; the first latent frame is one pixel
+    frame, four times. latent_shape: (1, T, H, W, C).
+    """
+    mask = np.zeros((*latent_shape[:4], 4), np.float32)
     mask[:, 0] = 1
     if has_last:
         mask[:, -1, ..., -1] = 1
     return mask
 
 
-def _opened(path: str | Path) -> Image.Image:
-    path = Path(path)
+def _read(path: Path) -> bytes:
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            raise BadFileError(f"{path} is not a file", "give a picture: PNG, JPEG or WebP")
-        if found.st_size > MAX_BYTES:
-            raise BadFileError(f"{path} has {found.st_size:,} bytes", f"at most {MAX_BYTES:,}")
-        image = Image.open(path, formats=FORMATS)
-    except Image.UnidentifiedImageError:
-        raise BadFileError(f"{path} is not a picture", f"accepted: {', '.join(FORMATS)}") from None
-    except Image.DecompressionBombError as error:
-        raise BadFileError(f"{path}: {error}", f"at most {MAX_PIXELS:,} pixels") from None
-    except OSError as error:
-        raise MlxWanError(f"{path} cannot be read: {error.strerror or error}") from None
-    width, height = image.size
-    if width * height > MAX_PIXELS or min(width, height) < MIN_SIDE:
-        image.close()
-        raise BadFileError(
-            f"{path} is {width}x{height} pixels",
-            f"accepted: sides from {MIN_SIDE}, up to {MAX_PIXELS:,} pixels in all",
-        )
-    return image
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+            raise UsageError(f"image {path} is not a file")
+        if status.st_size > MAX_FILE_BYTES:
+            raise BadFileError(
+                f"{path.name} has {status.st_size / 2**20:.0f} MB; "
+                f"images up to {MAX_FILE_BYTES // 2**20} MB are read",
+                "scale it down first",
+            )
+        return path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"image {path} cannot be read: {reason}") from None
 
 
-def _usable(width: int, height: int, size: tuple[int, int]) -> tuple[int, int]:
-    if not width or not height:
+def _open(data: bytes) -> Image.Image:
+    """An image whose header has been read."""
+    picture = Image.open(io.BytesIO(data), formats=FORMATS)
+    if picture.width * picture.height > MAX_PIXELS:
+        raise Image.DecompressionBombError
+    return picture
+
+
+def _rgb(picture: Image.Image) -> np.ndarray:
+    if picture.mode.startswith("I"):  # 16-bit grey, which Pillow would clip at 255
+        grey = np.asarray(picture).astype(np.int64).clip(0, 65535) >> 8
+        return np.repeat(grey[:, :, None].astype(np.uint8), 3, axis=2)
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        black = Image.new("RGBA", picture.size, (0, 0, 0, 255))
+        picture = Image.alpha_composite(black, picture)
+    return np.array(picture.convert("RGB"))
+
+
+def _checked(image_size: Size) -> Size:
+    width, height = image_size
+    if max(width, height) > MAX_ASPECT * min(width, height):
         raise UsageError(
-            f"an image of {size[0]}x{size[1]} leaves no usable video size",
-            "crop the image, or ask for a larger --width and --height",
+            f"the image is {width}x{height}; its sides may differ by a factor of {MAX_ASPECT}",
+            "crop it",
         )
     return width, height
 
 
-def _cubic(x: np.ndarray, length: int, axis: int) -> np.ndarray:
-    """Resample one axis with 4 taps a sample, edges repeated."""
-    old = x.shape[axis]
-    position = (np.arange(length) + 0.5) * (old / length) - 0.5
-    base = np.floor(position)
-    fraction = (position - base)[:, None]
-    distance = np.abs(fraction - np.arange(-1, 3))  # (length, 4)
-    near = ((_CUBIC + 2) * distance - (_CUBIC + 3)) * distance**2 + 1
-    far = _CUBIC * (((distance - 5) * distance + 8) * distance - 4)
-    weights = np.where(distance <= 1, near, far).astype(np.float32)
-    taps = np.clip(base[:, None].astype(int) + np.arange(-1, 3), 0, old - 1)
-    x = np.moveaxis(x, axis, 0)
-    shape = (length, *(1,) * (x.ndim - 1))
-    mixed = sum(weights[:, k].reshape(shape) * x[taps[:, k]] for k in range(4))
-    return np.ascontiguousarray(np.moveaxis(np.asarray(mixed, np.float32), 0, axis))
+def _not_empty(size: Size, image_size: Size, max_area: int) -> Size:
+    if not min(size):
+        raise UsageError(
+            f"nothing is left of an image of {image_size[0]}x{image_size[1]} in {max_area} pixels",
+            "ask for a larger size",
+        )
+    return size
+
+
+def _centre(image: np.ndarray, size: Size) -> np.ndarray:
+    left, top = (image.shape[1] - size[0]) // 2, (image.shape[0] - size[1]) // 2
+    return image[top : top + size[1], left : left + size[0]]
+
+
+def _cubic_taps(size_in: int, size_out: int) -> tuple[np.ndarray, np.ndarray]:
+    """Four source indices and weights for each target pixel, (4, size_out); edges repeat.
+
+    Positions are rounded to float32 once, like torch's fused multiply-add: in a large picture the
+    rounding shows.
+    """
+    scale = float(np.float32(size_in) / np.float32(size_out))
+    position = (scale * (np.arange(size_out) + 0.5) - 0.5).astype(np.float32)
+    before = np.floor(position)
+    t = position - before
+    a = np.float32(-0.75)
+
+    def near(x: np.ndarray) -> np.ndarray:  # up to a pixel away
+        return ((a + 2) * x - (a + 3)) * x * x + 1
+
+    def far(x: np.ndarray) -> np.ndarray:  # one to two pixels away
+        return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+
+    indices = before.astype(np.int64) + np.arange(-1, 3)[:, None]
+    weights = np.stack([far(t + 1), near(t), near(1 - t), far(2 - t)])
+    return indices.clip(0, size_in - 1), weights.astype(np.float32)
