@@ -230,6 +230,7 @@ def test_a_second_conversion_to_the_same_place_waits_for_nobody(source, tmp_path
     plain = work.write_shards
 
     def meanwhile(*arguments):
+        monkeypatch.undo()
         with pytest.raises(ModelError, match="another conversion is writing"):
             convert(source, tmp_path / "made")
         plain(*arguments)

@@ -138,7 +138,8 @@ def test_hostile_pickles_are_refused_and_never_run(case, tmp_path, monkeypatch):
     path = archive(tmp_path / "x.pth", program)
     with pytest.raises(BadFileError) as error:
         read_pth(path)
-    assert told in error.value.message and str(path) in error.value.message
+    path_named, _, problem = error.value.message.partition(str(path))
+    assert path_named == "" and told in problem
     assert [file.name for file in tmp_path.iterdir()] == ["x.pth"]
 
 
@@ -211,7 +212,8 @@ def test_damaged_archives_are_refused(case, tmp_path):
     path = edited(tmp_path / "x.pth", change)
     with pytest.raises(BadFileError) as error:
         read_pth(path)
-    assert told in error.value.message and str(path) in error.value.message
+    path_named, _, problem = error.value.message.partition(str(path))
+    assert path_named == "" and told in problem
 
 
 @pytest.mark.parametrize(
@@ -235,7 +237,7 @@ def test_compressed_members_are_refused_so_that_no_bomb_can_unpack(tmp_path):
     members = {"data/0": bytes(100_000_000)}
     path = archive(tmp_path / "x.pth", state(GOOD), members, method=zipfile.ZIP_DEFLATED)
     assert path.stat().st_size < 200_000
-    with pytest.raises(BadFileError, match="compressed"):
+    with pytest.raises(BadFileError, match="has a compressed member"):
         read_pth(path)
 
 
@@ -256,7 +258,7 @@ def test_a_member_twice_is_refused(tmp_path):
         file.writestr("a/data.pkl", state(GOOD))
         file.writestr("a/data/0", bytes(16))
         file.writestr("a/data/0", bytes(16))
-    with pytest.raises(BadFileError, match="twice"):
+    with pytest.raises(BadFileError, match="has the member 'a/data/0' twice"):
         read_pth(tmp_path / "x.pth")
 
 
@@ -268,7 +270,7 @@ def test_overlapping_members_are_refused(tmp_path):
     second = data.index(b"PK\x01\x02", first + 4)
     data[second + 42 : second + 46] = data[first + 42 : first + 46]
     (tmp_path / "x.pth").write_bytes(data)
-    with pytest.raises(BadFileError, match="overlap"):
+    with pytest.raises(BadFileError, match="has members that overlap"):
         read_pth(tmp_path / "x.pth")
 
 
@@ -278,7 +280,7 @@ def test_members_that_run_over_the_directory_are_refused(tmp_path):
     last = data.rindex(b"PK\x01\x02")
     data[last + 20 : last + 28] = struct.pack("<2I", 10_000, 10_000)
     (tmp_path / "x.pth").write_bytes(data)
-    with pytest.raises(BadFileError, match="runs over its end"):
+    with pytest.raises(BadFileError, match="has a member that runs over"):
         read_pth(tmp_path / "x.pth")
 
 
