@@ -1,0 +1,76 @@
+"""What a training step sees: latents of one size, and captions drawn anew, as token ids."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mlx_wan.tokenizer import Tokenizer
+
+from .dataset import Entry, entry
+from .encode import load_shard
+
+TOKENIZER = Path("google/umt5-xxl/spiece.model")  # in a checkpoint folder
+
+
+class LatentStore:
+    """All latents encoded so far; `refresh` picks up shards that were written meanwhile."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.seen: set[str] = set()
+        self.entries: dict[tuple[int, int], np.ndarray] = {}
+        self.latents: dict[tuple[int, int], np.ndarray] = {}  # (n, 16, 5, h, w) float16
+        self.refresh()
+
+    def refresh(self) -> None:
+        for path in sorted(self.folder.glob("*.npz")):
+            if path.name in self.seen:
+                continue
+            for size, (entries, latents) in load_shard(path).items():
+                if size in self.entries:
+                    entries = np.concatenate([self.entries[size], entries])
+                    latents = np.concatenate([self.latents[size], latents])
+                self.entries[size], self.latents[size] = entries, latents
+            self.seen.add(path.name)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.entries.values()))
+
+    def draw(self, count: int, rng: np.random.Generator) -> tuple[np.ndarray, Tensor]:
+        """Entry numbers (count,) and latents (count, 16, 5, h, w) of one size."""
+        sizes = list(self.entries)
+        shares = np.array([len(self.entries[size]) for size in sizes]) / len(self)
+        size = sizes[int(rng.choice(len(sizes), p=shares))]
+        rows = rng.integers(len(self.entries[size]), size=count)
+        return self.entries[size][rows], torch.from_numpy(self.latents[size][rows]).float()
+
+
+class Captions:
+    """Captions of entries as padded token ids."""
+
+    def __init__(self, spiece: Path, text_len: int):
+        self.tokenizer = Tokenizer(spiece, text_len)
+        self.entries: dict[int, Entry] = {}
+
+    def draw(self, entries: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """A new caption for each entry: ids (n, longest) and their lengths (n,)."""
+        for index in map(int, entries):
+            if index not in self.entries:
+                self.entries[index] = entry(index)
+        return self.encode([self.entries[int(index)].caption(rng) for index in entries])
+
+    def encode(self, texts: list[str]) -> tuple[Tensor, Tensor]:
+        rows = [self.tokenizer(text) for text in texts]
+        lengths = torch.tensor([len(row) for row in rows])
+        ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.long)
+        for place, row in zip(ids, rows, strict=True):
+            place[: len(row)] = torch.tensor(row)
+        return ids, lengths
+
+
+def one_frame(latents: Tensor, rng: np.random.Generator) -> Tensor:
+    """One random latent frame of each clip, as an image: (n, 16, 1, h, w)."""
+    frame = torch.from_numpy(rng.integers(latents.shape[2], size=len(latents)))
+    return latents[torch.arange(len(latents)), :, frame][:, :, None]
