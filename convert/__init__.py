@@ -67,9 +67,8 @@ def convert(
         fingerprint = _fingerprint(found, shards)
         partial = dest.with_name(dest.name + ".partial")
         _check_space(partial, shards)
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        journal = Journal(partial, fingerprint)
         with _locked(partial):
+            journal = Journal(partial, fingerprint)
             every_shard = [shard for component in shards.values() for shard in component]
             write_shards(partial, every_shard, found.files, journal, report)
             if _fingerprint(found, shards) != fingerprint:
@@ -77,12 +76,17 @@ def convert(
             files = write_small_files(partial, found, shards, journal)
             config = folder_config(found, shards, files, journal, DTYPES[dtype], origin)
             write_atomically(partial / "config.json", json.dumps(config, indent=1).encode())
-            _check_destination(dest)
-            sync_folder(partial)
-            partial.rename(dest)
-            (dest / journal.path.name).unlink()
-            sync_folder(dest.parent)
+            _publish(partial, dest, journal)
     return dest
+
+
+def _publish(partial: Path, dest: Path, journal: Journal) -> None:
+    """From here on it is a model: the folder is complete and gets its name in one step."""
+    _check_destination(dest)
+    sync_folder(partial)
+    partial.rename(dest)
+    (dest / journal.path.name).unlink()
+    sync_folder(dest.parent)
 
 
 def _check_destination(dest: Path) -> None:
@@ -127,7 +131,8 @@ def _check_space(partial: Path, shards: dict[str, list[Shard]]) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Keep a second conversion out of the same unfinished folder."""
+    """Make an unfinished folder, or take it up, and keep a second conversion out of it."""
+    folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
         try:

@@ -121,8 +121,7 @@ def _part(network: Network, settings_files: list[Path]) -> Part:
     if network.network == "wan_transformer" and "patch_embedding.weight" in shapes:
         shapes["patch_embedding.weight"] = network.tensors["patch_embedding.weight"].info.shape
     where = str(network.checkpoint.path)
-    config = network_config(network.network, shapes, settings, where)
-    part = Part(network, config, reorders)
+    part = Part(network, network_config(network.network, shapes, settings, where), reorders)
     _check_tensors(part)
     return part
 

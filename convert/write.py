@@ -143,9 +143,8 @@ class Journal:
         self._fingerprint = fingerprint
         self.shards: dict[str, dict[str, Any]] = {}  # relative path -> size and sha256
         self.sources: dict[str, str] = {}  # source file -> sha256
-        if folder.exists():
+        if any(folder.iterdir()):
             self._load(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         self.save()
 
     def _load(self, folder: Path) -> None:
