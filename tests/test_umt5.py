@@ -77,6 +77,20 @@ def test_encode_can_let_go_of_blocks_as_it_goes():
     assert [name for name, _ in tree_flatten(encoder.parameters())] == ["norm.weight"]
 
 
+def test_a_lazily_loaded_encoder_is_never_whole_in_memory(tmp_path):
+    sizes = {"num_layers": 12, "dim": 256, "dim_ffn": 256}
+    file = tmp_path / "model.safetensors"
+    mx.save_safetensors(
+        str(file), dict(tree_flatten(random_encoder(mx.bfloat16, **sizes).parameters()))
+    )
+    encoder = UMT5Encoder(UMT5Config(**(SIZES | sizes)))
+    encoder.load_weights(str(file))
+    before = mx.get_active_memory()
+    mx.reset_peak_memory()
+    encode(encoder, [[3, 1], [4, 1]], release=True)
+    assert mx.get_peak_memory() - before < file.stat().st_size / 3
+
+
 @pytest.mark.parametrize("dtype", [mx.bfloat16, mx.float16])
 def test_16_bit_weights_compute_in_float32(dtype):
     encoder = random_encoder(dtype)
