@@ -5,8 +5,13 @@ MLX's Linux wheel links reference BLAS. Loading OpenBLAS with global symbols bef
 OpenBLAS comes from pip (`ngsolve-openblas`) and wants `libgfortran.so.5`; where the system has
 none, the copy inside MLX's own wheel serves: the library looks beside itself (RPATH $ORIGIN), so
 it is opened through a folder of links that puts the two together.
+
+One thread each, unless OPENBLAS_NUM_THREADS says otherwise: NumPy brings an OpenBLAS of its own,
+and two pools of threads that wait by spinning take the cores from each other. The second core is
+used by evaluating the guidance pair at once (`cpu.run_pair`).
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -36,6 +41,7 @@ def arrange() -> None:
             _status = "reference BLAS (slow): mlx.core was imported before mlx_wan"
         return
     _status = "loaded together with mlx.core"
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     sys.meta_path.insert(0, _BeforeMlx)  # type: ignore[arg-type]
 
 
