@@ -7,7 +7,9 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
+from .errors import ModelError
 from .loading import ModelFolder, load_network, load_tokenizer
+from .models.umt5 import encode
 from .plan import Plan
 
 
@@ -27,17 +29,19 @@ class PromptEmbeds:
 def encode_prompt(plan: Plan, folder: ModelFolder) -> PromptEmbeds:
     """Run the text encoder on the prompt, and on the negative prompt where guidance needs it."""
     tokenizer = load_tokenizer(folder)
-    encoder = load_network(folder["text_encoder"])
-
-    def embed(text: str) -> mx.array:
-        embeds = encoder(mx.array([tokenizer(text)]))
-        mx.eval(embeds)
-        return embeds
-
+    encoder = load_network(folder["text_encoder"], widen=False)  # it widens a matrix at a time
+    if tokenizer.vocab_size > encoder.config.vocab_size:
+        raise ModelError(
+            f"the tokenizer of {folder.path} has {tokenizer.vocab_size} pieces, "
+            f"its text encoder knows {encoder.config.vocab_size}",
+            "they are from different models; convert the checkpoint again",
+        )
     guided = any(expert.guidance_scale != 1 for expert in plan.experts)
+    prompts = [plan.prompt, plan.negative_prompt] if guided else [plan.prompt]
+    embeds = encode(encoder, [tokenizer(text) for text in prompts], release=True)
     return PromptEmbeds(
-        prompt_embeds=embed(plan.prompt),
-        negative_prompt_embeds=embed(plan.negative_prompt) if guided else None,
+        prompt_embeds=embeds[0],
+        negative_prompt_embeds=embeds[1] if guided else None,
         cut_tokens=tokenizer.cut_tokens(plan.prompt),
     )
 
@@ -79,7 +83,14 @@ def encode_image(plan: Plan, folder: ModelFolder) -> ImageCondition:
     """Encode the plan's first (and last) frame with the VAE, as its model wants it."""
     if plan.image is None:
         return ImageCondition()
-    from .image import i2v_frames, i2v_mask, load_image, resize_cover, resize_exact
+    from .image import (
+        crop_to_shape,
+        i2v_frames,
+        i2v_mask,
+        load_image,
+        resize_cover,
+        resize_exact,
+    )
 
     vae = load_network(folder["vae"])
     size = (plan.width, plan.height)
@@ -87,8 +98,10 @@ def encode_image(plan: Plan, folder: ModelFolder) -> ImageCondition:
     if plan.task == "ti2v":
         frame = mx.array(resize_cover(first, size))[None, None]  # (1, 1, H, W, 3)
         return ImageCondition(first_frame=_evaluated(vae.encode(frame)))
-    first = resize_exact(first, size)
-    last = None if plan.last_image is None else resize_exact(load_image(plan.last_image), size)
+    first, last = resize_exact(first, size), None
+    if plan.last_image is not None:
+        # the size follows the first image; the last is cut to it, not squeezed
+        last = resize_exact(crop_to_shape(load_image(plan.last_image), size), size)
     latents = vae.encode(_arrays(i2v_frames(first, last, plan.num_frames)))
     mask = mx.array(i2v_mask(plan.latent_shape, has_last=last is not None))
     return ImageCondition(channels=_evaluated(mx.concatenate([mask, latents], axis=-1)))

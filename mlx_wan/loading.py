@@ -137,10 +137,11 @@ def open_model(path: str | Path) -> ModelFolder:
     return ModelFolder(path, preset, components, hashlib.sha256(raw).hexdigest())
 
 
-def load_network(component: Component) -> Any:
+def load_network(component: Component, *, widen: bool = True) -> Any:
     """Build the network of a component and fill it, strictly; weights stay lazy until used.
 
-    On the CPU backend 16-bit weights are widened to float32 (16-bit matmul is emulated there).
+    On the CPU backend 16-bit weights are widened to float32 (16-bit matmul is emulated there),
+    unless the network does that itself (`widen` false).
     Raises BadFileError for a damaged file or a missing, extra or misshapen tensor.
     """
     import mlx.core as mx
@@ -163,7 +164,7 @@ def load_network(component: Component) -> Any:
             bits=component.quantization["bits"],
             class_predicate=lambda path, _: f"{path}.scales" in weights,
         )
-    if is_cpu():
+    if widen and is_cpu():
         weights = {
             name: value.astype(mx.float32) if mx.issubdtype(value.dtype, mx.floating) else value
             for name, value in weights.items()

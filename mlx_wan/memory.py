@@ -79,10 +79,10 @@ def predict(
     """Predicted peaks for a video of this size through these experts, with or without an image."""
     shape = latent_shape(folder, width, height, num_frames)
     weights = [loaded_bytes(folder[name]) for name in expert_names]
-    text, vae = loaded_bytes(folder["text_encoder"]), loaded_bytes(folder["vae"])
+    vae = loaded_bytes(folder["vae"])
     activations = int(_MARGIN * _denoise_working_set(folder, shape, expert_names[0]))
     fits_both = len(weights) > 1 and sum(weights) + activations <= available
-    encode = text + int(_MARGIN * _text_working_set(folder))
+    encode = int(_MARGIN * _text_working_set(folder))
     if image:
         first_frame = _vae_working_set(folder, width, height, decode=False)
         encode = max(encode, vae + int(_MARGIN * first_frame))
@@ -170,12 +170,20 @@ def _denoise_working_set(folder: ModelFolder, shape: tuple[int, ...], expert: st
 
 
 def _text_working_set(folder: ModelFolder) -> int:
-    """Bytes of one layer of the text encoder at full text length, scores in float32."""
-    config = network_config(folder["text_encoder"])
-    expert = folder.preset.experts[0].name
-    length = network_config(folder[expert]).text_len
+    """Bytes of the embedding table or of one layer of the text encoder, whichever is more.
+
+    Layers are let go as they are used. On the CPU backend a layer's largest matrix is widened to
+    float32. Activations are counted at full text length, scores in float32.
+    """
+    component = folder["text_encoder"]
+    config = network_config(component)
+    table = config.vocab_size * config.dim * (_FLOAT32 if component.dtype == "float32" else 2)
+    layer = (component.nbytes - table) // config.num_layers
+    widened = config.dim * config.dim_ffn * _FLOAT32
+    length = network_config(folder[folder.preset.experts[0].name]).text_len
     scores = 3 * config.num_heads * length**2 * _FLOAT32
-    return scores + length * (6 * config.dim + 3 * config.dim_ffn) * _FLOAT32
+    activations = scores + length * (6 * config.dim + 3 * config.dim_ffn) * _FLOAT32
+    return max(table, layer + widened) + activations
 
 
 def _vae_working_set(folder: ModelFolder, width: int, height: int, decode: bool) -> int:

@@ -74,6 +74,7 @@ class Experts:
             if not self.plan.memory.both_experts:
                 self.release()
             network = load_network(self.folder[wanted.name])
+            mx.eval(network.parameters())
             self.loaded[wanted.name] = GuidedExpert(
                 wanted.name, network, wanted.guidance_scale, self.plan, self.embeds
             )
@@ -106,6 +107,7 @@ class GuidedExpert:
     ) -> mx.array:
         """`uncond + scale * (cond - uncond)`, or `cond` alone without guidance."""
         inputs = condition.network_input(latents)
+        mx.eval(inputs)  # shared by the two of the pair, like the weights
         time = condition.timestep(timestep, self.tokens, self.latent_frames)
         if self.negative is None:
             return self.network(inputs, time, self.positive)
