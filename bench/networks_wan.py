@@ -2,7 +2,8 @@
 
 The prompt has 77 real tokens of 512, as zero-padded embeddings. As in a run, ours works out what
 depends on the prompt only once, before the forwards that are timed; torch's does so in each.
-`condition=True` times it with every forward of ours too.
+`condition=True` times it with every forward of ours too. `random_weights`, `diffusers_model` and
+`diffusers_velocity` also serve the parity tests.
 """
 
 from collections.abc import Callable
@@ -10,9 +11,17 @@ from typing import Any
 
 import numpy as np
 
-SIZES: dict[str, Any] = {"dim": 768, "ffn_dim": 3072, "num_heads": 6, "num_layers": 6}
-LATENTS, TEXT_DIM, TEXT_LEN, PROMPT = 16, 256, 512, 77
-TIMESTEP = 500.0
+SIZES: dict[str, Any] = {
+    "dim": 768,
+    "ffn_dim": 3072,
+    "num_heads": 6,
+    "num_layers": 6,
+    "in_dim": 16,
+    "out_dim": 16,
+    "text_dim": 256,
+}
+PROMPT, TIMESTEP = 77, 500.0
+Grid = tuple[int, int, int]
 
 RENAMED = {  # ours -> diffusers (spec wan.md 3.3)
     "text_embedding.fc": "condition_embedder.text_embedder.linear_",
@@ -33,35 +42,40 @@ RENAMED = {  # ours -> diffusers (spec wan.md 3.3)
 }
 
 
-def _model() -> Any:
-    from mlx_wan.models.wan import WanConfig, WanTransformer
+def random_weights(config: dict[str, Any], seed: int, std: float = 0.15) -> dict[str, np.ndarray]:
+    """Every parameter of our network, normal around 0, or around 1 where it multiplies a norm.
 
-    return WanTransformer(
-        WanConfig(**SIZES, in_dim=LATENTS, out_dim=LATENTS, text_dim=TEXT_DIM, text_len=TEXT_LEN)
-    )
-
-
-def make(grid: tuple[int, int, int], condition: bool = False) -> dict[str, np.ndarray]:
-    """Random weights in our names, latents (1, T, H, W, C) and a prompt."""
+    RandomState's stream is frozen, so recorded arrays need not store the weights.
+    """
     from mlx.utils import tree_flatten
 
-    random = np.random.default_rng(0)
-    arrays: dict[str, np.ndarray] = {}
-    weights: Any = tree_flatten(_model().parameters())
-    for name, value in weights:
-        weight = random.standard_normal(value.shape) * 0.05
-        is_norm = "norm" in name and name.endswith("weight")
-        arrays[name] = np.asarray(weight + is_norm, np.float32)
+    from mlx_wan.models.wan import WanConfig, WanTransformer
+
+    random = np.random.RandomState(seed)
+    parameters: Any = tree_flatten(WanTransformer(WanConfig(**config)).parameters())
+    weights: dict[str, np.ndarray] = {}
+    for name, value in sorted(parameters):
+        is_gain = "norm" in name and name.endswith("weight")
+        weights[name] = np.asarray(random.standard_normal(value.shape) * std + is_gain, np.float32)
+    return weights
+
+
+def make(grid: Grid, condition: bool = False) -> dict[str, np.ndarray]:
+    """Random weights in our names, latents (1, T, H, W, C) and a prompt."""
+    random = np.random.RandomState(1)
     t, h, w = grid
-    arrays["latents"] = random.standard_normal((1, t, 2 * h, 2 * w, LATENTS)).astype(np.float32)
-    arrays["prompt"] = random.standard_normal((1, PROMPT, TEXT_DIM)).astype(np.float32)
-    return arrays
+    latents = random.standard_normal((1, t, 2 * h, 2 * w, SIZES["in_dim"]))
+    prompt = random.standard_normal((1, PROMPT, SIZES["text_dim"]))
+    inputs = {"latents": latents.astype(np.float32), "prompt": prompt.astype(np.float32)}
+    return inputs | random_weights(SIZES, seed=0, std=0.05)
 
 
 def ours(
-    arrays: dict[str, np.ndarray], grid: tuple[int, int, int], condition: bool = False
+    arrays: dict[str, np.ndarray], grid: Grid, condition: bool = False
 ) -> Callable[[], np.ndarray]:
-    model = _model()
+    from mlx_wan.models.wan import WanConfig, WanTransformer
+
+    model = WanTransformer(WanConfig(**SIZES))
     import mlx.core as mx
 
     latents, prompt = (mx.array(arrays.pop(name)) for name in ("latents", "prompt"))
@@ -77,36 +91,57 @@ def ours(
 
 
 def reference(
-    arrays: dict[str, np.ndarray], grid: tuple[int, int, int], condition: bool = False
+    arrays: dict[str, np.ndarray], grid: Grid, condition: bool = False
 ) -> Callable[[], np.ndarray]:
+    import torch
+
+    torch.set_num_threads(1)
+    latents, prompt = arrays.pop("latents"), arrays.pop("prompt")
+    model = diffusers_model(SIZES, arrays)
+    return lambda: diffusers_velocity(model, latents, np.array([TIMESTEP]), prompt, 512)
+
+
+def diffusers_model(config: dict[str, Any], weights: dict[str, np.ndarray]) -> Any:
+    """diffusers' WanTransformer3DModel of this config (a WanConfig's fields) with our weights."""
     import torch
     from diffusers import WanTransformer3DModel
 
-    torch.set_num_threads(1)
-    latents, prompt = (torch.from_numpy(arrays.pop(name)) for name in ("latents", "prompt"))
+    patch = config.get("patch_size", (1, 2, 2))
     model: Any = WanTransformer3DModel(
-        num_attention_heads=SIZES["num_heads"],
-        attention_head_dim=SIZES["dim"] // SIZES["num_heads"],
-        num_layers=SIZES["num_layers"],
-        ffn_dim=SIZES["ffn_dim"],
-        in_channels=LATENTS,
-        out_channels=LATENTS,
-        text_dim=TEXT_DIM,
+        num_attention_heads=config["num_heads"],
+        attention_head_dim=config["dim"] // config["num_heads"],
+        num_layers=config["num_layers"],
+        ffn_dim=config["ffn_dim"],
+        in_channels=config["in_dim"],
+        out_channels=config["out_dim"],
+        text_dim=config["text_dim"],
+        patch_size=patch,
+        cross_attn_norm=config.get("cross_attn_norm", True),
+        freq_dim=config.get("freq_dim", 256),
     )
-    weights = {_diffusers_name(name): torch.from_numpy(value) for name, value in arrays.items()}
-    patch = weights["patch_embedding.weight"].reshape(SIZES["dim"], 1, 2, 2, LATENTS)
-    weights["patch_embedding.weight"] = patch.permute(0, 4, 1, 2, 3).contiguous()
-    model.load_state_dict(weights)
-    latents = latents.permute(0, 4, 1, 2, 3).contiguous()
-    padded = torch.nn.functional.pad(prompt, (0, 0, 0, TEXT_LEN - PROMPT))
-    timestep = torch.tensor([int(TIMESTEP)])
+    theirs = {_diffusers_name(name): torch.from_numpy(value) for name, value in weights.items()}
+    embedding = theirs["patch_embedding.weight"].reshape(config["dim"], *patch, -1)
+    theirs["patch_embedding.weight"] = embedding.permute(0, 4, 1, 2, 3).contiguous()
+    model.load_state_dict(theirs)
+    return model.eval()
 
-    def run() -> np.ndarray:
-        with torch.no_grad():
-            velocity = model(latents, timestep, padded, return_dict=False)[0]
-        return velocity.permute(0, 2, 3, 4, 1).numpy()
 
-    return run
+def diffusers_velocity(
+    model: Any, latents: np.ndarray, timestep: np.ndarray, prompt: np.ndarray, text_len: int
+) -> np.ndarray:
+    """One forward of it: channels last in and out, the prompt zero-padded to text_len."""
+    import torch
+
+    padded = np.pad(prompt, ((0, 0), (0, text_len - prompt.shape[1]), (0, 0)))
+    channels_first = torch.from_numpy(latents).permute(0, 4, 1, 2, 3).contiguous()
+    with torch.no_grad():
+        velocity = model(
+            channels_first,
+            torch.from_numpy(timestep).long(),
+            torch.from_numpy(padded),
+            return_dict=False,
+        )[0]
+    return velocity.permute(0, 2, 3, 4, 1).numpy()
 
 
 def _diffusers_name(name: str) -> str:

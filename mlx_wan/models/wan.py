@@ -19,6 +19,8 @@ from mlx_wan import cpu
 from mlx_wan.attention import attention, row_chunks
 from mlx_wan.errors import UsageError
 
+Watch = Callable[[str, mx.array], None]
+
 
 @dataclass(frozen=True)
 class WanConfig:
@@ -329,12 +331,13 @@ class WanTransformer(nn.Module):
         latents: mx.array,
         timestep: float | np.ndarray | mx.array,
         conditioning: Conditioning,
-        watch: Callable[[str, mx.array], None] | None = None,
+        watch: Watch | None = None,
     ) -> mx.array:
         """latents (B, T, H, W, in_dim) -> velocity (B, T, H, W, out_dim), float32.
 
         `timestep` (0 to 1000) is one number, one per batch item (B,) or one per token (B, L).
-        `watch` is called with a name and the residual after the embedding and each block.
+        `watch` is called with a name and the tokens (B, L, .) after the embedding, each block
+        and the head: the way to find the layer a NaN comes from.
         """
         batch, grid = latents.shape[0], self.grid(latents.shape)
         self._check(latents, conditioning)
@@ -343,15 +346,14 @@ class WanTransformer(nn.Module):
 
         patches = self._patchify(latents.astype(mx.float32), grid)
         x = [linear_float32(self.patch_embedding, patches[:, at.tokens]) for at in rows]
-        if watch is not None:
-            watch("patch_embedding", mx.concatenate(x, axis=1))
+        _show(watch, "patch_embedding", x)
         for i, block in enumerate(self.blocks):
             x = block(x, rows, e0, conditioning.rotary, conditioning.text[i], conditioning.bias)
             mx.eval(x)  # bounds the graph
-            if watch is not None:
-                watch(f"blocks.{i}", mx.concatenate(x, axis=1))
-        out = [self.head(chunk, e, at.times) for chunk, at in zip(x, rows, strict=True)]
-        return self._unpatchify(mx.concatenate(out, axis=1), grid)
+            _show(watch, f"blocks.{i}", x)
+        x = [self.head(chunk, e, at.times) for chunk, at in zip(x, rows, strict=True)]
+        _show(watch, "head", x)
+        return self._unpatchify(mx.concatenate(x, axis=1), grid)
 
     def _check(self, latents: mx.array, conditioning: Conditioning) -> None:
         if latents.shape[-1] != self.config.in_dim:
@@ -393,6 +395,11 @@ class WanTransformer(nn.Module):
         x = x.reshape(-1, t, h, w, pt, ph, pw, self.config.out_dim)
         x = x.transpose(0, 1, 4, 2, 5, 3, 6, 7)
         return x.reshape(x.shape[0], t * pt, h * ph, w * pw, -1)
+
+
+def _show(watch: Watch | None, name: str, chunks: list[mx.array]) -> None:
+    if watch is not None:
+        watch(name, mx.concatenate(chunks, axis=1))
 
 
 def _per_token(timestep: float | np.ndarray | mx.array, batch: int, length: int) -> np.ndarray:
