@@ -166,14 +166,15 @@ def _denoise_working_set(folder: ModelFolder, shape: tuple[int, ...], expert: st
     rotary = tokens * config.head_dim * _FLOAT32
     latents = 8 * _FLOAT32 * prod(shape) * max(1, config.in_dim // config.out_dim)
     block = residual + max(qkv, feed_forward) + (0 if fused else SCORE_BYTES)
-    return block + text + rotary + latents
+    pair = 2 if is_cpu() else 1  # there the guidance pair runs at once
+    return pair * block + text + rotary + latents
 
 
 def _text_working_set(folder: ModelFolder) -> int:
     """Bytes of the embedding table or of one layer of the text encoder, whichever is more.
 
     Layers are let go as they are used. On the CPU backend a layer's largest matrix is widened to
-    float32. Activations are counted at full text length, scores in float32.
+    float32. Activations are counted at full text length.
     """
     component = folder["text_encoder"]
     config = network_config(component)
@@ -181,7 +182,7 @@ def _text_working_set(folder: ModelFolder) -> int:
     layer = (component.nbytes - table) // config.num_layers
     widened = config.dim * config.dim_ffn * _FLOAT32
     length = network_config(folder[folder.preset.experts[0].name]).text_len
-    scores = 3 * config.num_heads * length**2 * _FLOAT32
+    scores = 2 * config.num_heads * length**2 * _FLOAT32  # the position bias, and room
     activations = scores + length * (6 * config.dim + 3 * config.dim_ffn) * _FLOAT32
     return max(table, layer + widened) + activations
 
