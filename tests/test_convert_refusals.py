@@ -1,15 +1,21 @@
 """Wrong families, mixed-up experts, LoRAs, half downloads: refused with what would fit."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from checkpoints import (
+    TEXT_ENCODER,
+    TRANSFORMER,
+    VAE21,
     build,
     configs,
+    diffusers_vae_config,
     random_weights,
     to_layout,
     write_json,
+    write_pth,
     write_safetensors,
     write_sharded,
 )
@@ -284,12 +290,64 @@ def test_the_vae_of_another_model(tmp_path):
     refused(tmp_path, "no Wan 2.1 VAE")
 
 
+def test_a_vae_with_other_latent_channels(tmp_path):
+    build(tmp_path / "source", SINGLE, "diffusers")
+    config = replace(VAE21, z_dim=8, latents_mean=(0.0,) * 8, latents_std=(1.0,) * 8)
+    tensors = to_layout("wan_vae21", random_weights("wan_vae21", config, 0), "diffusers")
+    write_safetensors(tmp_path / "source" / "vae" / NAME, tensors)
+    write_json(tmp_path / "source" / "vae" / "config.json", diffusers_vae_config(config))
+    refused(tmp_path, "makes 8 latent channels", "the transformer has 16")
+
+
+def test_the_tokenizer_of_another_text_encoder(tmp_path):
+    build(tmp_path / "source", SINGLE)
+    config = replace(TEXT_ENCODER, vocab_size=50)
+    tensors = to_layout("umt5", random_weights("umt5", config, 0), "original")
+    write_pth(tmp_path / "source" / "models_t5_umt5-xxl-enc-bf16.pth", tensors, "BF16")
+    refused(tmp_path, "pieces; the text encoder knows 50")
+
+
+FLOAT8 = {
+    "a scale without float8": (
+        {"blocks.0.ffn.0.scale_weight": np.array(np.float32(1))},
+        "which is no float8 weight",
+    ),
+    "a scale for nothing": (
+        {"blocks.9.ffn.0.weight_scale": np.array(np.float32(1))},
+        "which is no float8 weight",
+    ),
+    "a scale per row": (
+        {"blocks.0.self_attn.q.scale_weight": np.ones((128, 1), np.float32)},
+        "only one float32 for all of a weight",
+    ),
+    "a scale of 0": ({"blocks.0.self_attn.q.scale_weight": np.zeros((), np.float32)}, "scale 0.0"),
+    "an endless scale": (
+        {"blocks.0.self_attn.q.scale_weight": np.array(np.float32(np.inf))},
+        "scale inf",
+    ),
+    "blocks of float8": (
+        {"blocks.0.self_attn.q.comfy_quant": np.frombuffer(b'{"format": "mxfp8"}', np.uint8)},
+        "'mxfp8'",
+    ),
+    "an unreadable format": (
+        {"blocks.0.self_attn.q.comfy_quant": np.frombuffer(b"{", np.uint8)},
+        "'unknown'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FLOAT8)
+def test_ways_of_scaling_that_are_not_known(case, tmp_path):
+    extra, told = FLOAT8[case]
+    build(tmp_path / "source", SINGLE, "comfyui")
+    file = next((tmp_path / "source" / "diffusion_models").iterdir())
+    name = "blocks.0.self_attn.q.weight"
+    write_safetensors(file, transformer(SINGLE) | extra, {name: "F8_E4M3"})
+    refused(tmp_path, told, file.name)
+
+
 def test_a_text_encoder_of_another_width(tmp_path):
     build(tmp_path / "source", SINGLE)
-    from dataclasses import replace
-
-    from checkpoints import TRANSFORMER
-
     weights = random_weights("wan_transformer", replace(TRANSFORMER, text_dim=96), 0)
     tensors = to_layout("wan_transformer", weights, "original")
     write_safetensors(tmp_path / "source" / NAME, tensors)
