@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .batches import TOKENIZER
-from .torch_wan import Wan
+from .model_wan import Wan
 
 TEXT_ENCODER = "models_t5_umt5-xxl-enc-bf16.pth"  # the original's name, whatever the dtype
 VAE = "Wan2.1_VAE.pth"

@@ -1,7 +1,7 @@
-"""What a clip shows, judged without the model: a small network for looks, flow for the direction.
+"""What a clip shows, judged without the model: a small network for looks, matching for motion.
 
-The network is trained on real clips of other seeds by `probe`; direction is one least-squares
-optical flow vector for the whole clip, radial for rings.
+The network is trained on real clips of other seeds by `probe`; the direction is the way along which
+shifted frames explain the next ones best, for rings the sign of the radial optical flow.
 """
 
 from itertools import pairwise
@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .clips import TURNS
 from .looks import BACKGROUNDS, COLOURS, LIGHT, MOTIFS
 
 ANSWERS = {"colour": tuple(COLOURS), "background": tuple(BACKGROUNDS), "motif": MOTIFS}
@@ -66,25 +67,33 @@ def answers(judge: Judge, clips: list[np.ndarray]) -> list[dict[str, str]]:
 
 def direction(clip: np.ndarray, ways: tuple[str, ...]) -> str:
     """Which of the ways a motif can move this clip moves."""
-    grey = torch.from_numpy(clip).float().mean(3)[:, None] / 255  # (T, 1, H, W)
-    grey = F.avg_pool2d(grey, 2 if "in" in ways else 4)[:, 0]
-    middle = (grey[1:] + grey[:-1]) / 2
-    change = (grey[1:] - grey[:-1])[:, 1:-1, 1:-1]
-    dx = (middle[:, 1:-1, 2:] - middle[:, 1:-1, :-2]) / 2
-    dy = (middle[:, 2:, 1:-1] - middle[:, :-2, 1:-1]) / 2
+    grey = torch.from_numpy(clip).float().mean(3)[:, None] / 255
+    grey = F.avg_pool2d(grey, 2)[:, 0]  # (T, H, W)
     if "in" in ways:
-        h, w = dx.shape[1:]
-        y = torch.arange(h)[:, None] - (h - 1) / 2
-        x = torch.arange(w)[None] - (w - 1) / 2
-        radius = (x * x + y * y).sqrt().clamp(min=1)
-        outward = -(change * (dx * x + dy * y) / radius).sum()
-        return "out" if outward > 0 else "in"
-    # change + vx * dx + vy * dy = 0, in the least squares
-    slopes = torch.stack([dx.flatten(), dy.flatten()], dim=1)
-    moment = slopes.T @ slopes + 1e-4 * torch.eye(2)
-    vx, vy = torch.linalg.solve(moment, -slopes.T @ change.flatten()).tolist()
-    speed = {"left": -vx, "right": vx, "up": -vy, "down": vy}
-    return max(ways, key=lambda way: speed[way])
+        return "out" if outward_flow(grey) > 0 else "in"
+    return min(ways, key=lambda way: shift_error(grey, TURNS[way]))
+
+
+def shift_error(grey: Tensor, turn: tuple[int, int]) -> float:
+    """How badly frames explain the next ones when shifted along a way, at the best distance."""
+    _, height, width = grey.shape
+    errors = []
+    for distance in range(1, 9):
+        x, y = distance * turn[0], distance * turn[1]
+        after = grey[1:, max(y, 0) : height + min(y, 0), max(x, 0) : width + min(x, 0)]
+        before = grey[:-1, max(-y, 0) : height + min(-y, 0), max(-x, 0) : width + min(-x, 0)]
+        errors.append(float((after - before).square().mean()))
+    return min(errors)
+
+
+def outward_flow(grey: Tensor) -> float:
+    """The optical flow along the rays from the centre, times the strength of what flows."""
+    middle, change = (grey[1:] + grey[:-1]) / 2, grey[1:] - grey[:-1]
+    dy, dx = torch.gradient(middle, dim=(1, 2))
+    height, width = grey.shape[1:]
+    y = torch.arange(height)[:, None] - (height - 1) / 2
+    x = torch.arange(width)[None] - (width - 1) / 2
+    return -float((change * (dx * x + dy * y) / (x * x + y * y).sqrt().clamp(min=1)).sum())
 
 
 def closure(clip: np.ndarray) -> tuple[float, float]:

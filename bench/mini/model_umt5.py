@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .torch_layers import RMSNorm
+from .model_layers import RMSNorm
 
 NUM_BUCKETS, MAX_DISTANCE = 32, 128
 

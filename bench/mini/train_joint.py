@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from .batches import TOKENIZER, Captions, LatentStore, one_frame
+from .model_umt5 import UMT5, load_text_encoder
+from .model_umt5 import initialise as initialise_text
+from .model_wan import Wan, initialise, load_transformer
 from .muon import Muon
-from .torch_umt5 import UMT5, load_text_encoder
-from .torch_umt5 import initialise as initialise_text
-from .torch_wan import Wan, initialise, load_transformer
 
 BINS = 5  # of sigma, in the log
 LOG_EVERY, SAVE_SECONDS = 50, 180

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from .torch_layers import RMSNorm
+from .model_layers import RMSNorm
 
 
 class Attention(nn.Module):
