@@ -50,6 +50,7 @@ def denoise(
         latents = condition.put_back(latents)
         mx.eval(latents)
         yield Step(index, expert.name, before, latents)
+        del expert  # else two are in memory while the next one loads
 
 
 def decode(plan: Plan, folder: ModelFolder, latents: mx.array) -> Iterator[np.ndarray]:

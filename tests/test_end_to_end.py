@@ -145,6 +145,30 @@ def test_experts_take_turns_unless_both_fit(tiny_models):
     assert list(turns.loaded) == ["low_noise"]
 
 
+def test_an_expert_is_gone_before_the_next_is_loaded(tiny_models, monkeypatch):
+    import weakref
+    from dataclasses import replace
+
+    import mlx_wan.pipeline as pipeline
+
+    plan = make_plan(Request("a", model=tiny_models["t2v"], **REQUEST))
+    plan = replace(plan, memory=replace(plan.memory, both_experts=False))
+    folder = open_model(plan.model_path)
+    loaded, alive = [], []
+    load = pipeline.load_network
+
+    def watched(component):
+        alive.append([network() is not None for network in loaded])
+        network = load(component)
+        loaded.append(weakref.ref(network))
+        return network
+
+    embeds = encode_prompt(plan, folder)
+    monkeypatch.setattr(pipeline, "load_network", watched)
+    list(denoise(plan, Experts(plan, folder, embeds), start_noise(plan)))
+    assert alive == [[], [False]]
+
+
 def test_nan_names_the_step_and_the_layer_group(tiny_models, tmp_path, monkeypatch):
     import mlx_wan.pipeline as pipeline
 
