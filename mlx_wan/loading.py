@@ -5,20 +5,20 @@ checked by us before MLX sees a file, and every tensor a network has must be the
 """
 
 import hashlib
-import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
 from .errors import BadFileError, ModelError
 from .home import models_folder
 from .presets import PRESETS, Preset
+from .settings import check_component, network_settings, shown
+from .tensorfile import strict_json
 
 FORMAT_VERSION = 1
 _MAX_CONFIG_BYTES = 8_000_000
-_MAX_SETTING = 2**20  # no width, length or count in a network's config is larger
 
 # network name in config.json -> (module, config class, network class)
 _NETWORKS = {
@@ -101,40 +101,39 @@ def open_model(path: str | Path) -> ModelFolder:
             f"{path} is not a converted model: it has no config.json",
             "published checkpoints are converted once: `mlx-wan convert SOURCE DEST`",
         )
-    if config_file.stat().st_size > _MAX_CONFIG_BYTES:
-        raise BadFileError(f"{config_file} is too large to be a model's config.json")
-    raw = config_file.read_bytes()
+    raw = _read_config(config_file)
     try:
-        config = json.loads(raw)
-    except (ValueError, RecursionError) as error:
+        config = strict_json(raw)
+    except ValueError as error:
         raise BadFileError(f"{config_file} is not valid JSON: {error}") from None
     if not isinstance(config, dict) or config.get("format") != "mlx-wan":
         raise ModelError(
             f"{path} was not written by mlx-wan",
             "convert the published checkpoint: `mlx-wan convert SOURCE DEST`",
         )
-    if config.get("format_version") != FORMAT_VERSION:
+    version = config.get("format_version")
+    if type(version) is not int or version != FORMAT_VERSION:
         raise ModelError(
-            f"{path} has format version {config.get('format_version')!r}; "
-            f"this version reads {FORMAT_VERSION}",
+            f"{path} has format version {shown(version)}; this version reads {FORMAT_VERSION}",
             "convert the published checkpoint again",
         )
-    try:
-        preset = PRESETS[config["model"]]
-        sizes = {name: entry["size"] for name, entry in config["files"].items()}
-        components = {
-            name: _component(path, name, entry, sizes)
-            for name, entry in config["components"].items()
-        }
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise BadFileError(
-            f"{config_file} is damaged: {type(error).__name__} {error}", "convert it again"
-        ) from None
-    needed = [*(expert.name for expert in preset.experts), "text_encoder", "vae", "tokenizer"]
-    missing = [name for name in needed if name not in components]
-    if missing:
-        raise ModelError(f"{path} lacks {', '.join(missing)}", "convert the whole checkpoint again")
-    return ModelFolder(path, preset, components, hashlib.sha256(raw).hexdigest())
+    model, files, entries = config.get("model"), config.get("files"), config.get("components")
+    preset = PRESETS.get(model) if isinstance(model, str) else None
+    if preset is None:
+        raise ModelError(
+            f"{path} holds the model {shown(model)}; known: {', '.join(PRESETS)}",
+            "it was converted by a newer version: pip install -U mlx-wan",
+        )
+    if not isinstance(files, dict) or not isinstance(entries, dict):
+        raise BadFileError(f"{config_file} lists no files or no components", "convert it again")
+    sizes = {
+        name: entry.get("size") if isinstance(entry, dict) else None
+        for name, entry in files.items()
+    }
+    components = {name: _component(path, name, entry, sizes) for name, entry in entries.items()}
+    folder = ModelFolder(path, preset, components, hashlib.sha256(raw).hexdigest())
+    _check_together(folder)
+    return folder
 
 
 def load_network(component: Component, *, widen: bool = True) -> Any:
@@ -183,27 +182,13 @@ def load_tokenizer(folder: ModelFolder) -> Any:
     from .tokenizer import Tokenizer
 
     expert = folder[folder.preset.experts[0].name]
-    return Tokenizer(folder["tokenizer"].files[0], int(expert.config["text_len"]))
+    return Tokenizer(folder["tokenizer"].files[0], network_config(expert).text_len)
 
 
 def network_config(component: Component) -> Any:
     """The config dataclass of a component. Raises BadFileError when the fields do not fit."""
     config_class = getattr(network_module(component), _NETWORKS[component.network][1])
-    values = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in component.config.items()
-    }
-    for name, value in values.items():
-        for number in value if isinstance(value, tuple) else (value,):
-            if not isinstance(number, int | float) or abs(number) > _MAX_SETTING:
-                raise BadFileError(f"{component.name} has {name} {number!r} in its config")
-    unknown = set(values) - {field.name for field in fields(config_class)}
-    if unknown:
-        raise BadFileError(f"{component.name} has unknown settings: {', '.join(sorted(unknown))}")
-    try:
-        return config_class(**values)
-    except TypeError as error:
-        raise BadFileError(f"{component.name} has incomplete settings: {error}") from None
+    return network_settings(component.name, config_class, component.config)
 
 
 def network_module(component: Component) -> ModuleType:
@@ -216,13 +201,20 @@ def network_module(component: Component) -> ModuleType:
     return import_module(f".models.{_NETWORKS[component.network][0]}", __package__)
 
 
-def _component(folder: Path, name: str, entry: dict[str, Any], sizes: dict[str, int]) -> Component:
+def _read_config(file: Path) -> bytes:
+    try:
+        if file.stat().st_size > _MAX_CONFIG_BYTES:
+            raise BadFileError(f"{file} is too large to be a model's config.json")
+        return file.read_bytes()
+    except OSError as error:
+        raise BadFileError(f"{file} cannot be read: {error.strerror}") from None
+
+
+def _component(folder: Path, name: str, entry: Any, sizes: dict[str, Any]) -> Component:
+    check_component(name, entry, sizes)
     files = []
     for relative in entry["files"]:
-        inside = PurePosixPath(relative)
-        if inside.is_absolute() or ".." in inside.parts:
-            raise ValueError(f"{relative!r} points outside the model folder")
-        file = folder / inside
+        file = folder / relative
         if not file.is_file():
             raise BadFileError(f"{file} is missing", "convert or copy the model again")
         if file.stat().st_size != sizes[relative]:
@@ -231,17 +223,62 @@ def _component(folder: Path, name: str, entry: dict[str, Any], sizes: dict[str, 
                 "the copy is incomplete; `mlx-wan convert --verify` checks the whole folder",
             )
         files.append(file)
-    if not files:
-        raise ValueError(f"{name} has no files")
     return Component(
         name=name,
         network=entry["network"],
-        config=dict(entry.get("config") or {}),
-        dtype=entry.get("dtype", "float32"),
+        config=entry["config"],
+        dtype=entry.get("dtype") or "float32",
         quantization=entry.get("quantization"),
         files=tuple(files),
         nbytes=sum(sizes[relative] for relative in entry["files"]),
     )
+
+
+def _check_together(folder: ModelFolder) -> None:
+    """Every component its model needs is there, is what its name says, and fits the others."""
+    experts = [expert.name for expert in folder.preset.experts]
+    networks = {
+        **dict.fromkeys(experts, "wan_transformer"),
+        "text_encoder": "umt5",
+        "vae": f"wan_{'vae22' if folder.preset.vae == 'wan22' else 'vae21'}",
+        "tokenizer": "sentencepiece",
+    }
+    missing = [name for name in networks if name not in folder.components]
+    if missing:
+        raise ModelError(
+            f"{folder.path} lacks {', '.join(missing)}", "convert the whole checkpoint again"
+        )
+    for name, network in networks.items():
+        if folder[name].network != network:
+            raise ModelError(
+                f"{folder.path} has {shown(folder[name].network)} as {name}, not {network}",
+                "convert the checkpoint again",
+            )
+    vae, text = network_config(folder["vae"]), network_config(folder["text_encoder"])
+    configs = [network_config(folder[name]) for name in experts]
+    image_channels = 4 + vae.z_dim if folder.preset.task == "i2v" else 0  # mask and image
+    for name, config in zip(experts, configs, strict=True):
+        problem = _transformer_problem(config) or (
+            f"predicts {config.out_dim} channels, its VAE has {vae.z_dim}"
+            if config.out_dim != vae.z_dim
+            else f"reads text {config.text_dim} wide, its text encoder is {text.dim} wide"
+            if config.text_dim != text.dim
+            else f"takes {config.in_dim} channels, {folder.preset.id} {vae.z_dim + image_channels}"
+            if config.in_dim != vae.z_dim + image_channels
+            else "has another patch or text length than the first expert"
+            if (config.patch_size, config.text_len) != (configs[0].patch_size, configs[0].text_len)
+            else None
+        )
+        if problem:
+            raise ModelError(f"{name} of {folder.path} {problem}", "convert the checkpoint again")
+
+
+def _transformer_problem(config: Any) -> str | None:
+    if config.dim % config.num_heads or config.head_dim % 2:
+        return f"does not split {config.dim} channels into {config.num_heads} heads of even size"
+    if config.freq_dim % 2:
+        return f"has the odd freq_dim {config.freq_dim}"
+    return None
 
 
 def _mismatch(expected: dict[str, Any], given: dict[str, Any]) -> str | None:
@@ -254,4 +291,12 @@ def _mismatch(expected: dict[str, Any], given: dict[str, Any]) -> str | None:
     for name, value in expected.items():
         if value.shape != given[name].shape:
             return f"{name} has shape {given[name].shape}, not {value.shape}"
+        if _is_float(value) != _is_float(given[name]):
+            return f"{name} holds {given[name].dtype}"
     return None
+
+
+def _is_float(array: Any) -> bool:
+    import mlx.core as mx
+
+    return mx.issubdtype(array.dtype, mx.floating)
