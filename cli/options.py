@@ -108,7 +108,10 @@ def _plan_from_record(record: dict[str, Any], given: dict[str, Any], limit: floa
     plan = read_record_plan(record)
     if set(given) <= {"model", "output"}:
         return replan(plan, given.get("model"), given.get("output"), _bytes(limit))
-    return make_plan(request_of(plan, given), memory_limit=_bytes(limit))
+    # with the same image and model, the size stays what it is
+    reshaped = given.keys() & {"model", "image", "width", "height"}
+    size = None if reshaped else (plan.width, plan.height)
+    return make_plan(request_of(plan, given), memory_limit=_bytes(limit), size=size)
 
 
 def _given(flags: dict[str, Any]) -> dict[str, Any]:

@@ -36,12 +36,11 @@ def encode_prompt(plan: Plan, folder: ModelFolder) -> PromptEmbeds:
             f"its text encoder knows {encoder.config.vocab_size}",
             "they are from different models; convert the checkpoint again",
         )
-    guided = any(expert.guidance_scale != 1 for expert in plan.experts)
-    prompts = [plan.prompt, plan.negative_prompt] if guided else [plan.prompt]
+    prompts = [plan.prompt, plan.negative_prompt] if plan.guided else [plan.prompt]
     embeds = encode(encoder, [tokenizer(text) for text in prompts], release=True)
     return PromptEmbeds(
         prompt_embeds=embeds[0],
-        negative_prompt_embeds=embeds[1] if guided else None,
+        negative_prompt_embeds=embeds[1] if plan.guided else None,
         cut_tokens=tokenizer.cut_tokens(plan.prompt),
     )
 

@@ -4,7 +4,6 @@ A plan is frozen, prints well, goes to JSON and back, and is stored in the recor
 so the same latents can be made again from it.
 """
 
-import hashlib
 import json
 import secrets
 from collections.abc import Mapping
@@ -12,7 +11,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .errors import ModelError, UsageError
+from .errors import UsageError
+from .files import file_sha256
 from .geometry import latent_shape, multiples, token_count
 from .loading import ModelFolder, find_model, network_config, open_model
 from .memory import MemoryPlan, available_memory, check_fits, format_bytes, predict
@@ -91,22 +91,42 @@ class Plan:
         """How often a transformer runs: twice a step where guidance is on."""
         return _forwards(self.experts)
 
+    @property
+    def guided(self) -> bool:
+        """Whether any expert uses guidance, and so the negative prompt."""
+        return any(expert.guidance_scale != 1 for expert in self.experts)
+
     def expert_at(self, step: int) -> ExpertPlan:
         """The expert that runs step `step`."""
         return next(e for e in self.experts if e.first_step <= step < e.last_step)
 
 
-def make_plan(request: Request, *, memory_limit: int | None = None) -> Plan:
+def make_plan(
+    request: Request,
+    *,
+    memory_limit: int | None = None,
+    size: tuple[int, int] | None = None,
+) -> Plan:
     """Choose everything the request left open, and check that it can work.
 
-    `memory_limit` in bytes replaces what the machine has. Raises UsageError for what the model
-    cannot do, ModelError for a missing or damaged model, MemoryPlanError for what cannot fit.
+    `memory_limit` in bytes replaces what the machine has. `size` is a (width, height) to take as
+    it is, where a request's is only the area for an image's shape: planning a plan's own size
+    again would make it smaller each time.
+
+    Raises UsageError for what the model cannot do, ModelError for a missing or damaged model,
+    MemoryPlanError for what cannot fit.
     """
     folder = open_model(find_model(request.model))
-    return plan_for(request, folder, memory_limit=memory_limit)
+    return plan_for(request, folder, memory_limit=memory_limit, size=size)
 
 
-def plan_for(request: Request, folder: ModelFolder, *, memory_limit: int | None = None) -> Plan:
+def plan_for(
+    request: Request,
+    folder: ModelFolder,
+    *,
+    memory_limit: int | None = None,
+    size: tuple[int, int] | None = None,
+) -> Plan:
     """`make_plan` for a model that is open already."""
     from .sampling import make_schedule
 
@@ -118,7 +138,9 @@ def plan_for(request: Request, folder: ModelFolder, *, memory_limit: int | None 
     fps = request.fps or preset.fps
     notes: list[str] = []
     num_frames = _num_frames(request, folder, fps, notes)
-    width, height = _size(request, folder, notes)
+    if request.last_image is not None and num_frames == 1:
+        raise UsageError("a video of 1 frame has no last frame", "leave --last-image out")
+    width, height = _size(request, folder, size, notes)
     shape = latent_shape(folder, width, height, num_frames)
     steps = preset.steps if request.steps is None else request.steps
     shift = preset.shift if request.shift is None else float(request.shift)
@@ -136,14 +158,14 @@ def plan_for(request: Request, folder: ModelFolder, *, memory_limit: int | None 
     )
     return Plan(
         model=preset.id,
-        model_path=str(folder.path),
+        model_path=str(folder.path.absolute()),
         model_fingerprint=folder.fingerprint,
         task=preset.task,
         prompt=request.prompt,
         negative_prompt=negative if guided else "",
-        image=request.image,
+        image=_absolute(request.image),
         image_sha256=_sha256(request.image),
-        last_image=request.last_image,
+        last_image=_absolute(request.last_image),
         last_image_sha256=_sha256(request.last_image),
         width=width,
         height=height,
@@ -193,7 +215,19 @@ def replan(
     available = available_memory() if memory_limit is None else memory_limit
     memory = predict(folder, *size, running, available, plan.image is not None)
     check_fits(memory, folder, *size, running, plan.image is not None)
-    return replace(plan, model_path=str(folder.path), output=output, memory=memory)
+    return replace(plan, model_path=str(folder.path.absolute()), output=output, memory=memory)
+
+
+def check_images(plan: Plan) -> None:
+    """Raise UsageError when an image is another one than when the plan was made."""
+    for path, planned in (
+        (plan.image, plan.image_sha256),
+        (plan.last_image, plan.last_image_sha256),
+    ):
+        if _sha256(path) != planned:
+            raise UsageError(
+                f"{path} is not the image this was planned with", "plan again, or restore the image"
+            )
 
 
 def forward_flops(config: Any, tokens: int) -> float:
@@ -206,7 +240,7 @@ def forward_flops(config: Any, tokens: int) -> float:
 
 def describe(plan: Plan) -> list[tuple[str, str]]:
     """The plan as (label, text) rows for people."""
-    minutes = plan.num_frames / plan.fps
+    seconds = plan.num_frames / plan.fps
     experts = ", ".join(
         f"{e.name} steps {e.first_step + 1}-{e.last_step} guidance {e.guidance_scale:g}"
         for e in plan.experts
@@ -217,7 +251,7 @@ def describe(plan: Plan) -> list[tuple[str, str]]:
         ("prompt", plan.prompt),
         ("negative prompt", plan.negative_prompt or "(none)"),
         ("video", f"{plan.width}x{plan.height}, {plan.num_frames} frames at {plan.fps} fps"),
-        ("length", f"{minutes:.2f} s"),
+        ("length", f"{seconds:.2f} s"),
         ("latents", "x".join(map(str, plan.latent_shape[1:])) + f", {plan.tokens:,} tokens"),
         ("sampling", f"{plan.solver}, {plan.steps} steps, shift {plan.shift:g}"),
         ("experts", experts),
@@ -271,12 +305,14 @@ def _num_frames(request: Request, folder: ModelFolder, fps: int, notes: list[str
     return frames
 
 
-def _size(request: Request, folder: ModelFolder, notes: list[str]) -> tuple[int, int]:
-    """The video's (width, height), following the image's shape where the model does."""
+def _size(
+    request: Request, folder: ModelFolder, given: tuple[int, int] | None, notes: list[str]
+) -> tuple[int, int]:
+    """The video's (width, height): `given`, or following the image's shape where the model does."""
     preset = folder.preset
-    width, height = _requested_size(request, preset.sizes)
+    width, height = given or _requested_size(request, preset.sizes)
     step_w, step_h = multiples(folder)
-    if request.image is not None:
+    if request.image is not None and given is None:
         from .image import i2v_size, image_size, ti2v_size
 
         asked = (width, height)
@@ -353,7 +389,11 @@ def _sha256(path: str | None) -> str | None:
     if path is None:
         return None
     try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror}") from None
+        raise UsageError(f"image {path} cannot be read: {error.strerror}") from None
+
+
+def _absolute(path: str | None) -> str | None:
+    """So that the record can be used from another folder."""
+    return None if path is None else str(Path(path).absolute())

@@ -3,7 +3,6 @@
 The record alone reproduces the latents: its plan goes back into `generate`.
 """
 
-import hashlib
 import json
 import platform
 import time
@@ -94,11 +93,6 @@ def read_json(path: str | Path) -> dict[str, Any]:
     return data
 
 
-def file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def request_of(plan: Plan, changes: dict[str, Any]) -> Request:
     """The request that leads to `plan`, with some of its settings changed."""
     values: dict[str, Any] = {
@@ -110,6 +104,8 @@ def request_of(plan: Plan, changes: dict[str, Any]) -> Request:
     }
     values["model"] = plan.model_path
     values["guidance_scale"] = {e.name: e.guidance_scale for e in plan.experts}
+    if not plan.guided:
+        values["negative_prompt"] = None  # the plan has none, as nothing would have read it
     if "duration" in changes:
         del values["num_frames"]
     return Request.from_dict(values | changes)

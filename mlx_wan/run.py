@@ -1,6 +1,7 @@
 """A plan from start to finish: every stage timed and measured, the video and its record saved."""
 
 import hashlib
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -15,12 +16,12 @@ import numpy as np
 from .conditioning import encode_image, encode_prompt
 from .errors import GenerationError, ModelError, UsageError
 from .events import Event, Report, ignore
-from .files import free_name
+from .files import check_writable, file_sha256, free_name, move_to_free_name
 from .health import FrameHealth, check_step
 from .loading import ModelFolder, open_model
 from .pipeline import Experts, decode, denoise, start_noise
-from .plan import Plan
-from .record import build_record, file_sha256, write_record
+from .plan import Plan, check_images
+from .record import build_record, write_record
 from .studio.video_io import save_video
 
 
@@ -36,8 +37,9 @@ class Result:
 def generate(plan: Plan, report: Report = ignore) -> Result:
     """Make the plan's video and record. Nothing appears under the final name before it is whole.
 
-    Raises ModelError when the model is not the one planned with, GenerationError for broken
-    output (black or frozen frames are kept as `NAME.rejected.mp4`), and what the stages raise.
+    Raises ModelError or UsageError when the model or an image is not the one planned with,
+    GenerationError for broken output (black or frozen frames are kept as `NAME.rejected.mp4`), and
+    what the stages raise.
     """
     folder = open_model(plan.model_path)
     if folder.fingerprint != plan.model_fingerprint:
@@ -45,17 +47,18 @@ def generate(plan: Plan, report: Report = ignore) -> Result:
             f"{folder.path} is not the model this was planned with",
             "plan again, or restore the weights named in the record",
         )
+    check_images(plan)
     video = output_path(plan)
     measure = Measure()
     with measure.stage("encode"):
         report(Event("encode", 0, 1, "reading the prompt"))
         embeds = encode_prompt(plan, folder)
-        if embeds.cut_tokens:
-            report(Event("encode", 0, 1, f"the last {embeds.cut_tokens} tokens did not fit"))
         condition = encode_image(plan, folder)
         mx.clear_cache()
-        report(Event("encode", 1, 1))
+        cut = f"the prompt's last {embeds.cut_tokens} tokens did not fit"
+        report(Event("encode", 1, 1, cut if embeds.cut_tokens else ""))
     with measure.stage("denoise"):
+        report(Event("denoise", 0, plan.steps))
         latents = start_noise(plan)
         experts = Experts(plan, folder, embeds)
         for step in denoise(plan, experts, latents, condition):
@@ -67,11 +70,14 @@ def generate(plan: Plan, report: Report = ignore) -> Result:
     with measure.stage("decode"):
         health, frame_hash = FrameHealth(), hashlib.sha256()
         frames = health.watch(_decoded(plan, folder, latents, frame_hash, report))
-        unchecked = free_name(video.with_name(f".{video.stem}.unchecked.mp4"))
-        save_video(frames, unchecked, fps=plan.fps, metadata=_metadata(plan))
-    verdict = health.verdict()
-    final = free_name(video.with_stem(video.stem + ".rejected")) if verdict else video
-    unchecked.rename(final)
+        unchecked = video.with_name(_unchecked_name(video))
+        try:
+            save_video(frames, unchecked, fps=plan.fps, metadata=_metadata(plan))
+            verdict = health.verdict()
+            wanted = video.with_stem(video.stem + ".rejected") if verdict else video
+            final = move_to_free_name(unchecked, wanted, ".json")
+        finally:
+            unchecked.unlink(missing_ok=True)
     record = build_record(
         plan,
         video=final,
@@ -97,14 +103,22 @@ def output_path(plan: Plan) -> Path:
     """Where the video goes: `output`, which must be free, or a free name made from the prompt."""
     if plan.output is None:
         words = re.sub(r"[^a-z0-9]+", "_", plan.prompt.lower()).strip("_")[:60].strip("_")
-        return free_name(Path(f"{words or 'video'}.mp4"))
+        path = free_name(Path(f"{words or 'video'}.mp4"), ".json")
+        check_writable(path, f".{_unchecked_name(path)}.1234567.partial")
+        return path
     path = Path(plan.output).expanduser()
     if path.suffix.lower() != ".mp4":
         raise UsageError(f"output is {plan.output!r}", "videos are written as .mp4")
     for taken in (path, path.with_suffix(".json")):
-        if taken.exists():
+        if os.path.lexists(taken):
             raise UsageError(f"{taken} exists already", "nothing is overwritten; give another name")
+    check_writable(path, f".{_unchecked_name(path)}.1234567.partial")
     return path
+
+
+def _unchecked_name(video: Path) -> str:
+    """Of this process alone: another run may be making a video of the same name."""
+    return f".{video.stem}.{os.getpid()}.unchecked.mp4"
 
 
 @dataclass
@@ -127,6 +141,7 @@ def _decoded(
     plan: Plan, folder: ModelFolder, latents: mx.array, frame_hash: Any, report: Report
 ) -> Iterator[np.ndarray]:
     done = 0
+    report(Event("decode", done, plan.num_frames))
     for chunk in decode(plan, folder, latents):
         frame_hash.update(chunk.tobytes())
         done += len(chunk)

@@ -8,6 +8,7 @@ from PIL import Image
 from mlx_wan.cli.main import run
 
 SMALL = ["--width", "32", "--height", "32", "--num-frames", "5", "--steps", "2"]
+BOTH_IMAGES = ["--image", "fox.png", "--last-image", "fox.png"]
 
 
 @pytest.fixture
@@ -70,6 +71,10 @@ MISUSED = [
     ["generate", "a", "--model", "{t2v}", "--image", "fox.png"],
     ["generate", "a", "--model", "{t2v}", "--last-image", "fox.png"],
     ["generate", "a", "--model", "{i2v}"],
+    ["generate", "a", "--model", "{i2v}", "--image", "missing.png"],
+    ["generate", "a", "--model", "{i2v}", "--image", "."],
+    ["generate", "a", "--model", "{i2v}", "--image", "fox.png", "--last-image", "missing.png"],
+    ["plan", "a", "--model", "{i2v}", *BOTH_IMAGES, "--num-frames", "1"],
     ["generate", "a", "--model", "{ti2v}", "--image", "fox.png", "--last-image", "fox.png"],
     ["generate", "a", "--model", "{t2v}", "--output", "taken.mp4", *SMALL],
     ["generate", "a", "--model", "{t2v}", "--output", "film.avi", *SMALL],
@@ -99,9 +104,7 @@ FAILED = [
     ["generate", "a"],
     ["generate", "a", "--model", "no-such-model"],
     ["generate", "a", "--model", "empty"],
-    ["generate", "a", "--model", "{i2v}", "--image", "missing.png"],
     ["generate", "a", "--model", "{i2v}", "--image", "text.png"],
-    ["generate", "a", "--model", "{i2v}", "--image", "."],
     ["plan", "a", "--model", "{t2v}", "--memory-limit", "0.000001"],
     ["convert", "empty", "out"],
     ["convert", "no-such-folder", "out"],

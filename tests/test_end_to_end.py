@@ -22,7 +22,8 @@ from mlx_wan import (
     start_noise,
 )
 from mlx_wan.cli.main import run
-from mlx_wan.errors import GenerationError, ModelError
+from mlx_wan.errors import GenerationError, ModelError, UsageError
+from mlx_wan.events import Event
 from mlx_wan.run import generate
 
 SIZE = ["--width", "48", "--height", "32", "--num-frames", "9", "--steps", "4"]
@@ -219,3 +220,70 @@ def test_record_hashes_are_those_of_the_results(tiny_models, tmp_path):
     assert set(result.record["seconds"]) == {"encode", "denoise", "decode"}
     assert all(peak > 0 for peak in result.record["peak_memory"].values())
     assert json.loads(result.record_path.read_text()) == result.record
+
+
+def test_a_changed_image_is_noticed(tiny_models, picture, tmp_path):
+    output = str(tmp_path / "v.mp4")
+    plan = make_plan(
+        Request("a", model=tiny_models["i2v"], image=picture, output=output, **REQUEST)
+    )
+    Image.new("RGB", (48, 32)).save(picture)
+    with pytest.raises(UsageError, match="not the image this was planned with"):
+        generate(plan)
+
+
+def test_a_record_works_from_another_folder(tiny_models, picture, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = Path(tiny_models["i2v"])
+    monkeypatch.chdir(model.parent)
+    Image.open(picture).save("near.png")
+    plan = make_plan(Request("a", model=model.name, image="near.png", **REQUEST))
+    monkeypatch.chdir(tmp_path)
+    assert Path(plan.image).is_file() and Path(plan.model_path).is_dir()
+    assert Path(plan.image).is_absolute() and Path(plan.model_path).is_absolute()
+
+
+def test_another_setting_leaves_the_size_of_a_record_alone(tiny_models, tmp_path, capsys):
+    Image.new("RGB", (400, 300), (200, 80, 40)).save(tmp_path / "wide.png")
+    words = ["plan", "a", "--model", tiny_models["i2v"], "--image", str(tmp_path / "wide.png")]
+    sizes = []
+    for steps in ("4", "5", "6"):
+        assert run([*words, "--steps", steps, "--json"]) == 0
+        plan = json.loads(capsys.readouterr().out)["plan"]
+        sizes.append((plan["width"], plan["height"]))
+        record = {"format": "mlx-wan-record", "version": 1, "plan": plan}
+        (tmp_path / "v.json").write_text(json.dumps(record))
+        words = ["plan", "--config", str(tmp_path / "v.json")]
+    assert len(set(sizes)) == 1, sizes
+
+
+def test_a_name_taken_meanwhile_is_not_overwritten(tiny_models, tmp_path, monkeypatch):
+    import mlx_wan.run as engine
+
+    output = tmp_path / "v.mp4"
+
+    def slow(plan, folder, latents):
+        output.write_text("mine")
+        (tmp_path / "v_2.json").write_text("mine too")
+        yield from decode(plan, folder, latents)
+
+    monkeypatch.setattr(engine, "decode", slow)
+    result = generate(
+        make_plan(Request("a", model=tiny_models["t2v"], output=str(output), **REQUEST))
+    )
+    assert (output.read_text(), (tmp_path / "v_2.json").read_text()) == ("mine", "mine too")
+    assert (result.video.name, result.record_path.name) == ("v_3.mp4", "v_3.json")
+
+
+def test_every_stage_says_when_it_begins_and_how_far_it_is(tiny_models, tmp_path):
+    events: list[Event] = []
+    plan = make_plan(
+        Request("fox " * 400, model=tiny_models["t2v"], output=str(tmp_path / "v.mp4"), **REQUEST)
+    )
+    generate(plan, events.append)
+    assert [(e.stage, e.done, e.total) for e in events] == [
+        *(("encode", done, 1) for done in (0, 1)),
+        *(("denoise", done, 4) for done in range(5)),
+        *(("decode", done, 9) for done in (0, 1, 5, 9)),
+    ]
+    assert "tokens did not fit" in events[1].detail  # the last word of the stage, so it is seen

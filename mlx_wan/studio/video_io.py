@@ -34,7 +34,7 @@ def save_video(
 
     Chunks are taken one at a time, so a generator never has all frames in memory. `metadata` goes
     into the container. Raises UsageError for odd sizes or an existing file, GenerationError when
-    nothing was given or the disk is full.
+    nothing was given, MlxWanError when the place cannot be written or the disk is full.
     """
     path = Path(path)
     if path.exists():
