@@ -20,21 +20,17 @@ def sample(folder: ModelFolder, request: Request) -> np.ndarray:
     return np.concatenate(list(decode(plan, folder, latents)))
 
 
-def contact_sheet(clips: list[np.ndarray], path: Path, columns: int = 3, scale: int = 2) -> None:
+def contact_sheet(clips: list[np.ndarray], path: Path, columns: int = 4, scale: int = 2) -> None:
     """Frames 0, 5 and 10 of each clip side by side; clips in rows of `columns`."""
     from PIL import Image
 
-    strips = []
-    for clip in clips:
+    cell = max(max(clip.shape[1:3]) for clip in clips)
+    rows = -(-len(clips) // columns)
+    sheet = np.zeros((rows, cell, columns, 3, cell, 3), np.uint8)
+    for i, clip in enumerate(clips):
         height, width = clip.shape[1:3]
-        strip = np.zeros((80, 3 * 80, 3), np.uint8)
         for place, frame in enumerate((0, 5, 10)):
-            strip[:height, place * 80 : place * 80 + width] = clip[frame]
-        strips.append(strip[: max(height, 64)] if height <= 64 else strip)
-    tall = max(strip.shape[0] for strip in strips)
-    strips = [np.pad(strip, ((0, tall - len(strip)), (0, 0), (0, 0))) for strip in strips]
-    strips += [np.zeros_like(strips[0])] * (-len(strips) % columns)
-    rows = [np.hstack(strips[i : i + columns]) for i in range(0, len(strips), columns)]
-    picture = Image.fromarray(np.vstack(rows))
+            sheet[i // columns, :height, i % columns, place, :width] = clip[frame]
+    picture = Image.fromarray(sheet.reshape(rows * cell, columns * 3 * cell, 3))
     size = (picture.width * scale, picture.height * scale)
     picture.resize(size, Image.Resampling.BICUBIC).save(path, quality=85)
