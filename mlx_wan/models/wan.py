@@ -217,8 +217,7 @@ class WanBlock(nn.Module):
             chunk = chunk + self._cross_attention(h, text, bias).astype(mx.float32)
             h = cpu.layer_norm(chunk, 1 + scale_ff[at.times], shift_ff[at.times], self.eps)
             chunk = chunk + self.ffn(h).astype(mx.float32) * gate_ff[at.times]
-            if cpu.is_cpu():
-                mx.eval(chunk)  # lets go of this chunk's hidden layer before the next one's
+            mx.async_eval(chunk)  # lets go of this chunk's hidden layer before the next one's
             out.append(chunk)
         return out
 
@@ -227,8 +226,7 @@ class WanBlock(nn.Module):
         q, k = self.self_attn.query(h, rotary), self.self_attn.key(h, rotary)
         v = self.self_attn.value(h)
         q, k = q.astype(v.dtype), k.astype(v.dtype)
-        if cpu.is_cpu():
-            mx.eval(q, k, v)
+        mx.async_eval(q, k, v)  # and of its float32 forms
         return q, k, v
 
     def _cross_attention(
