@@ -245,13 +245,16 @@ def initialise(vae: MiniVAE, generator: torch.Generator) -> None:
 
 
 @torch.no_grad()
-def fold_statistics(vae: MiniVAE, mean: Tensor, std: Tensor) -> None:
-    """Scale the latents so that their statistics `mean`, `std` become the official constants.
+def rescale_latents(
+    vae: MiniVAE, mean: Tensor, std: Tensor, to_mean: Tensor, to_std: Tensor
+) -> None:
+    """Turn latents with statistics `mean`, `std` into ones with `to_mean`, `to_std`, exactly.
 
-    With a = STD/std and b = MEAN - mean * a: the encoder gives a * z + b, which the decoder undoes.
+    Only the 1x1x1 convs change: the encoder gives a * z + b, the decoder takes it back. Folding
+    our statistics into the official constants leaves no code with a special case for this VAE.
     """
-    a = torch.tensor(LATENTS_STD) / std
-    b = torch.tensor(LATENTS_MEAN) - mean * a
+    a = to_std / std
+    b = to_mean - mean * a
     n = a.numel()
     out_bias, in_bias = vae.conv1.bias, vae.conv2.bias
     assert out_bias is not None and in_bias is not None
@@ -260,3 +263,14 @@ def fold_statistics(vae: MiniVAE, mean: Tensor, std: Tensor) -> None:
     out_bias[n:] += 2 * a.log()
     vae.conv2.weight /= a.view(1, -1, 1, 1, 1)
     in_bias -= vae.conv2.weight.view(n, n) @ b
+
+
+def fold(vae: MiniVAE, mean: Tensor, std: Tensor) -> None:
+    """Make the official constants hold for latents that have statistics `mean`, `std`."""
+    rescale_latents(vae, mean, std, torch.tensor(LATENTS_MEAN), torch.tensor(LATENTS_STD))
+
+
+def unfold(vae: MiniVAE) -> None:
+    """Back to the scale the KL term expects: mean 0, spread 1."""
+    mean, std = torch.tensor(LATENTS_MEAN), torch.tensor(LATENTS_STD)
+    rescale_latents(vae, mean, std, torch.zeros_like(mean), torch.ones_like(std))
