@@ -108,6 +108,8 @@ def _fail(message: str, hint: str | None, code: int, as_json: bool) -> int:
 def _one_line(text: str) -> str:
     """No line breaks or terminal codes, which prompts, paths and files may contain."""
     line = " ".join(text.split())
+    if len(line) > 1000:
+        line = f"{line[:600]} ... {line[-200:]}"
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from mlx_wan import __version__
 from mlx_wan.errors import ModelError, UsageError
 from mlx_wan.events import Report, ignore
+from mlx_wan.home import expanded
 from mlx_wan.presets import PRESETS
 
 from .choose import Model, choose
@@ -53,7 +54,7 @@ def convert(
     quantization = check_options(dtype, quantize, group_size)
     if model is not None and model not in PRESETS:
         raise UsageError(f"there is no model {model!r}", f"use one of {', '.join(PRESETS)}")
-    dest = Path(dest).expanduser()
+    dest = expanded(dest)
     _check_destination(dest)
     report = progress or ignore
     with _disk_errors(dest):

@@ -14,6 +14,7 @@ from typing import Any
 
 from mlx_wan.errors import ModelError, UsageError
 from mlx_wan.events import Event, Report
+from mlx_wan.home import expanded
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 # the original and the diffusers layout: weights, indexes, settings, tokenizer; no images, no CLIP
@@ -40,7 +41,7 @@ def find_source(
     source: str | Path, model: str | None, report: Report
 ) -> tuple[Path, dict[str, str]]:
     """The folder or file of a source, downloaded if it is a hub id; and what to record of it."""
-    path = Path(source).expanduser()
+    path = expanded(source)
     if path.exists():
         if (path / "config.json").is_file() and b'"mlx-wan"' in _beginning(path / "config.json"):
             raise UsageError(f"{path} is converted already", "it can be used as it is, as --model")

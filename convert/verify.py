@@ -7,6 +7,7 @@ from typing import Any
 
 from mlx_wan.errors import BadFileError, MlxWanError, ModelError
 from mlx_wan.events import Event, Report, ignore
+from mlx_wan.home import expanded
 from mlx_wan.tensorfile import read_header
 
 from .config import FORMAT_VERSION
@@ -21,7 +22,7 @@ def verify(dest: str | Path, progress: Report | None = None) -> list[str]:
 
     Raises ModelError or BadFileError if it is no converted folder or its config.json is damaged.
     """
-    dest = Path(dest).expanduser()
+    dest = expanded(dest)
     report = progress or ignore
     if not (dest / "config.json").is_file():
         raise ModelError(f"{dest} is no converted model: it has no config.json")

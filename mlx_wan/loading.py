@@ -1,10 +1,11 @@
-"""Converted model folder -> networks: strict, memory-mapped, lazy, quantised or not.
+"""Converted model folder -> networks: strict, lazy (a tensor is read when used), quantised or not.
 
 A folder is `config.json` plus safetensors in our names (written by `mlx-wan convert`). Headers are
 checked by us before MLX sees a file, and every tensor a network has must be there in its shape.
 """
 
 import hashlib
+import json
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -12,7 +13,7 @@ from types import ModuleType
 from typing import Any, cast
 
 from .errors import BadFileError, ModelError
-from .home import models_folder
+from .home import expanded, models_folder
 from .presets import PRESETS, Preset
 from .settings import check_component, network_settings, shown
 from .tensorfile import strict_json
@@ -44,7 +45,11 @@ class Component:
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A converted model on disk. `fingerprint` changes when any weight or setting does."""
+    """A converted model on disk.
+
+    `fingerprint` changes when any weight or setting does, not with where or by which version the
+    same weights were converted.
+    """
 
     path: Path
     preset: Preset
@@ -62,7 +67,7 @@ def find_model(name: str | None) -> Path:
     """
     installed = installed_models()
     if name is not None:
-        for candidate in (Path(name).expanduser(), models_folder() / name):
+        for candidate in (expanded(name), models_folder() / name):
             if candidate.is_dir():
                 return candidate
         raise ModelError(
@@ -131,7 +136,7 @@ def open_model(path: str | Path) -> ModelFolder:
         for name, entry in files.items()
     }
     components = {name: _component(path, name, entry, sizes) for name, entry in entries.items()}
-    folder = ModelFolder(path, preset, components, hashlib.sha256(raw).hexdigest())
+    folder = ModelFolder(path, preset, components, _fingerprint(preset.id, entries, files))
     _check_together(folder)
     return folder
 
@@ -279,6 +284,11 @@ def _transformer_problem(config: Any) -> str | None:
     if config.freq_dim % 2:
         return f"has the odd freq_dim {config.freq_dim}"
     return None
+
+
+def _fingerprint(model: str, components: dict[str, Any], files: dict[str, Any]) -> str:
+    stands_for_it = json.dumps([model, components, files], sort_keys=True)
+    return hashlib.sha256(stands_for_it.encode()).hexdigest()
 
 
 def _mismatch(expected: dict[str, Any], given: dict[str, Any]) -> str | None:

@@ -18,6 +18,7 @@ from .errors import GenerationError, ModelError, UsageError
 from .events import Event, Report, ignore
 from .files import check_writable, file_sha256, free_name, move_to_free_name
 from .health import FrameHealth, check_step
+from .home import expanded
 from .loading import ModelFolder, open_model
 from .pipeline import Experts, decode, denoise, start_noise
 from .plan import Plan, check_images
@@ -106,7 +107,7 @@ def output_path(plan: Plan) -> Path:
         path = free_name(Path(f"{words or 'video'}.mp4"), ".json")
         check_writable(path, f".{_unchecked_name(path)}.1234567.partial")
         return path
-    path = Path(plan.output).expanduser()
+    path = expanded(plan.output)
     if path.suffix.lower() != ".mp4":
         raise UsageError(f"output is {plan.output!r}", "videos are written as .mp4")
     for taken in (path, path.with_suffix(".json")):

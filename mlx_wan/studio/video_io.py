@@ -53,7 +53,8 @@ def _encode(
     from av.video.reformatter import ColorRange, Colorspace
 
     count = 0
-    with av.open(str(path), "w", format="mp4", options=_MP4_OPTIONS) as container:
+    # absolute: FFmpeg takes `a:b` for a protocol
+    with av.open(str(path.absolute()), "w", format="mp4", options=_MP4_OPTIONS) as container:
         container.metadata.update(metadata)
         stream = None
         for frame in _single(frames):
