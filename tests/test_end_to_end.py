@@ -212,6 +212,21 @@ def test_a_changed_model_is_noticed(tiny_models, tmp_path):
         generate(replace(plan, model_fingerprint="0" * 64))
 
 
+def test_the_same_weights_converted_elsewhere_are_the_same_model(tiny_models, tmp_path):
+    import shutil
+
+    moved = shutil.copytree(tiny_models["t2v"], tmp_path / "moved")
+    config = json.loads((moved / "config.json").read_text())
+    config["source"]["path"], config["mlx_wan_version"] = "/elsewhere", "9.9"
+    (moved / "config.json").write_text(json.dumps(config))
+    fingerprint = open_model(tiny_models["t2v"]).fingerprint
+    assert open_model(moved).fingerprint == fingerprint
+    first = next(iter(config["files"].values()))
+    first["sha256"] = "0" * 64
+    (moved / "config.json").write_text(json.dumps(config))
+    assert open_model(moved).fingerprint != fingerprint
+
+
 def test_record_hashes_are_those_of_the_results(tiny_models, tmp_path):
     output = tmp_path / "v.mp4"
     plan = make_plan(Request("a", model=tiny_models["t2v"], output=str(output), **REQUEST))
