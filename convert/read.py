@@ -8,6 +8,7 @@ import hashlib
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -90,10 +91,10 @@ def piece_bytes(job: TensorJob) -> int:
     return max(1, PIECE_BYTES // row) * row
 
 
-def read_ahead(items: Iterator[T]) -> Generator[T, None, None]:
+def read_ahead(items: Generator[T, None, None]) -> Generator[T, None, None]:
     """The same items, prepared by a thread a few steps ahead; its errors are raised here."""
     end: Any = object()
-    with ThreadPoolExecutor(1) as thread:
+    with closing(items), ThreadPoolExecutor(1) as thread:
         coming = deque(thread.submit(next, items, end) for _ in range(READ_AHEAD))
         while (item := coming.popleft().result()) is not end:
             yield item

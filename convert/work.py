@@ -5,7 +5,7 @@ a few pieces of some megabytes are under way at a time, so memory stays far belo
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from itertools import groupby
 from pathlib import Path
@@ -64,7 +64,9 @@ def _write_tensor(job: TensorJob, pieces: Iterator[Piece], writer: Writer) -> It
         writer.append(part)
 
 
-def _pieces_of(shards: list[Shard], files: tuple[Path, ...], journal: Journal) -> Iterator[Piece]:
+def _pieces_of(
+    shards: list[Shard], files: tuple[Path, ...], journal: Journal
+) -> Generator[Piece, None, None]:
     """The tensors of all shards in order; on the way, the hashes of all files."""
     ring = Ring()
     # one pass over a file for each component in it
