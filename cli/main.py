@@ -87,12 +87,17 @@ def _mend_streams() -> None:
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:  # or our files would get these numbers
         pass
     os.close(number)
-    for name in ("stdout", "stderr"):
+    for name, errors in (
+        ("stdin", "surrogateescape"),  # refused later, in our words
+        ("stdout", "backslashreplace"),
+        ("stderr", "backslashreplace"),
+    ):
         stream: Any = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115
         else:
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors=errors)
 
 
 def _fail(message: str, hint: str | None, code: int, as_json: bool) -> int:

@@ -115,11 +115,11 @@ def _plan_from_record(record: dict[str, Any], given: dict[str, Any], limit: floa
 
 
 def _given(flags: dict[str, Any]) -> dict[str, Any]:
-    from mlx_wan.request import parse_guidance_scale
+    from mlx_wan.request import MAX_PROMPT_CHARACTERS, parse_guidance_scale
 
     given = {name: value for name, value in flags.items() if value is not None}
     if given.get("prompt") == "-":
-        given["prompt"] = sys.stdin.read()
+        given["prompt"] = sys.stdin.read(MAX_PROMPT_CHARACTERS + 1)  # it may never end
     if "guidance_scale" in given:
         given["guidance_scale"] = parse_guidance_scale(given["guidance_scale"])
     return given
