@@ -117,11 +117,9 @@ def _evaluated(function: Callable[[], Any]) -> Any:
 
 @cache
 def _second_thread() -> ThreadPoolExecutor:
-    def start() -> None:
+    def start() -> None:  # in the new thread: streams belong to the thread that makes them
         mx.set_default_device(mx.cpu)
-        mx.set_default_stream(
-            mx.new_stream(mx.cpu)
-        )  # streams belong to the thread they are made in
+        mx.set_default_stream(mx.new_stream(mx.cpu))
 
     return ThreadPoolExecutor(1, "mlx-wan-pair", start)
 
@@ -283,7 +281,7 @@ def _attend(
     """
     bound = scale * math.sqrt(_longest(q) * _longest(k))
     weights = np.ones(len(k), np.float32)
-    if bias is not None and bias.strides[0] == 0 and bias[0].max() <= SAFE_SCORE:
+    if bias is not None and bias.strides[0] == 0 and abs(bias[0].max()) <= SAFE_SCORE:
         weights, bias = np.exp2(bias[0]), None
         v = v * weights[:, None]
     bound += 0 if bias is None else float(np.abs(bias).max())

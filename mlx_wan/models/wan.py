@@ -123,10 +123,6 @@ def linear_float32(layer: nn.Linear, x: mx.array) -> mx.array:
     return mx.addmm(layer.bias.astype(mx.float32), x, layer.weight.astype(mx.float32).T)
 
 
-def split_heads(x: mx.array, num_heads: int) -> mx.array:
-    return x.reshape(*x.shape[:-1], num_heads, -1)
-
-
 # --- blocks ------------------------------------------------------------------------------------
 
 
@@ -146,15 +142,19 @@ class WanAttention(nn.Module):
 
     def query(self, x: mx.array, rotary: mx.array | None = None) -> mx.array:
         """(B, L, dim) -> float32 (B, L, heads, head_dim)."""
-        h = cpu.rms_norm(linear(self.q, x), self.norm_q.weight, self.norm_q.eps, rotary, True)
-        return split_heads(h, self.num_heads)
+        return self._normed(linear(self.q, x), self.norm_q, rotary)
 
     def key(self, x: mx.array, rotary: mx.array | None = None) -> mx.array:
-        h = cpu.rms_norm(linear(self.k, x), self.norm_k.weight, self.norm_k.eps, rotary, True)
-        return split_heads(h, self.num_heads)
+        return self._normed(linear(self.k, x), self.norm_k, rotary)
 
     def value(self, x: mx.array) -> mx.array:
-        return split_heads(linear(self.v, x), self.num_heads)
+        return self._heads(linear(self.v, x))
+
+    def _normed(self, x: mx.array, norm: nn.RMSNorm, rotary: mx.array | None) -> mx.array:
+        return self._heads(cpu.rms_norm(x, norm.weight, norm.eps, rotary, reuse=True))
+
+    def _heads(self, x: mx.array) -> mx.array:
+        return x.reshape(*x.shape[:-1], self.num_heads, -1)
 
 
 class WanFFN(nn.Module):
