@@ -21,7 +21,7 @@ from mlx_wan.models.umt5 import UMT5Config, UMT5Encoder
 from mlx_wan.models.vae_wan21 import WanVAE21, WanVAE21Config
 from mlx_wan.models.wan import WanConfig, WanTransformer
 from mlx_wan.pipeline import Experts, decode, denoise, start_noise
-from mlx_wan.plan import make_plan
+from mlx_wan.planning import make_plan
 from mlx_wan.request import Request
 from mlx_wan.run import Measure
 

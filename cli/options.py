@@ -81,7 +81,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 
 def plan_from(flags: dict[str, Any]) -> Any:
     """The plan for the parsed flags, `--config` included. Raises what `make_plan` raises."""
-    from mlx_wan.plan import make_plan
+    from mlx_wan.planning import make_plan
 
     config, limit = flags.pop("config"), flags.pop("memory_limit")
     given = _given(flags)
@@ -102,7 +102,7 @@ def plan_from(flags: dict[str, Any]) -> Any:
 
 def _plan_from_record(record: dict[str, Any], given: dict[str, Any], limit: float | None) -> Any:
     """The record's own plan, so that the same latents come out; flags that change it replan."""
-    from mlx_wan.plan import make_plan, replan
+    from mlx_wan.planning import make_plan, replan
     from mlx_wan.record import read_record_plan, request_of
 
     plan = read_record_plan(record)

@@ -16,7 +16,7 @@ _PUBLIC = {
     "MlxWanError": "errors",
     "Request": "request",
     "Plan": "plan",
-    "make_plan": "plan",
+    "make_plan": "planning",
     "open_model": "loading",
     "encode_prompt": "pipeline",
     "encode_image": "pipeline",

@@ -6,11 +6,14 @@ measured peaks.
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
+
+import mlx.core as mx
 
 from .attention import FUSED_HEAD_SIZES, SCORE_BYTES, row_chunks
 from .cpu import is_cpu
@@ -19,6 +22,7 @@ from .geometry import latent_shape, multiples, token_count
 from .loading import Component, ModelFolder, network_config, network_module
 
 _FLOAT32 = 4
+_CACHE_BYTES = 2 * 2**30
 _MARGIN = 1.15  # for what the formulas of activations leave out; weights are known exactly
 
 
@@ -43,10 +47,25 @@ class MemoryPlan:
         return max(self.stages().values())
 
 
+@contextmanager
+def run_limits() -> Iterator[None]:
+    """For a whole run: a small buffer cache, and on Metal the weights wired into memory.
+
+    Left alone, the cache hoards every odd size of activations it ever saw (speed.md 4.5).
+    """
+    cache = mx.set_cache_limit(_CACHE_BYTES)
+    wired = None if is_cpu() else mx.set_wired_limit(available_memory())
+    try:
+        yield
+    finally:
+        mx.set_cache_limit(cache)
+        if wired is not None:
+            mx.set_wired_limit(wired)
+        mx.clear_cache()
+
+
 def available_memory() -> int:
     """Bytes a run may use: Metal's recommended working set, or the free memory on Linux."""
-    import mlx.core as mx
-
     if sys.platform == "darwin":
         info: dict[str, Any] = dict(mx.device_info())
         return int(info.get("max_recommended_working_set_size") or info.get("memory_size") or 0)

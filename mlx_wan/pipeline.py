@@ -9,6 +9,7 @@ import numpy as np
 
 from .conditioning import ImageCondition, PromptEmbeds, encode_image, encode_prompt
 from .cpu import run_pair
+from .errors import GenerationError
 from .loading import ModelFolder, load_network
 from .plan import Plan
 from .sampling import Schedule, make_solver
@@ -46,7 +47,7 @@ def denoise(
         expert = experts.at(index)
         before = latents
         velocity = expert.guided_velocity(latents, plan.timesteps[index], condition)
-        latents = solver.step(index, velocity, latents, mx.random.split(renoise, plan.steps)[index])
+        latents = solver.step(index, velocity, latents, renoise)
         latents = condition.put_back(latents)
         mx.eval(latents)
         yield Step(index, expert.name, before, latents)
@@ -57,6 +58,11 @@ def decode(plan: Plan, folder: ModelFolder, latents: mx.array) -> Iterator[np.nd
     """Latents -> frames, uint8 `(t, H, W, 3)`, a few at a time: peak memory has no T in it."""
     vae = load_network(folder["vae"])
     for chunk in vae.decode_chunks(latents):
+        if not mx.isfinite(chunk).all().item():
+            raise GenerationError(
+                "the VAE made NaN or infinite frames of finite latents",
+                "a damaged weight: check the model with `mlx-wan convert --verify`",
+            )
         # the reference truncates rather than rounds (wan.md 6.7)
         yield np.array(((chunk[0] + 1) * 127.5).astype(mx.uint8))
 

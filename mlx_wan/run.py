@@ -20,8 +20,10 @@ from .files import check_writable, file_sha256, free_name, move_to_free_name
 from .health import FrameHealth, check_step
 from .home import expanded
 from .loading import ModelFolder, open_model
+from .memory import run_limits
 from .pipeline import Experts, decode, denoise, start_noise
-from .plan import Plan, check_images
+from .plan import Plan
+from .planning import check_images
 from .record import build_record, write_record
 from .studio.video_io import save_video
 
@@ -35,6 +37,7 @@ class Result:
     record: dict[str, Any]
 
 
+@run_limits()
 def generate(plan: Plan, report: Report = ignore) -> Result:
     """Make the plan's video and record. Nothing appears under the final name before it is whole.
 

@@ -302,3 +302,38 @@ def test_every_stage_says_when_it_begins_and_how_far_it_is(tiny_models, tmp_path
         *(("decode", done, 9) for done in (0, 1, 5, 9)),
     ]
     assert "tokens did not fit" in events[1].detail  # the last word of the stage, so it is seen
+
+
+def test_nan_frames_of_the_vae_are_no_video(tiny_models, tmp_path, monkeypatch):
+    import mlx_wan.pipeline as pipeline
+
+    load = pipeline.load_network
+
+    def damaged(component):
+        network = load(component)
+        if component.name == "vae":
+            network.conv2.bias = network.conv2.bias * mx.nan
+        return network
+
+    monkeypatch.setattr(pipeline, "load_network", damaged)
+    output = tmp_path / "v.mp4"
+    plan = make_plan(Request("a", model=tiny_models["t2v"], output=str(output), **REQUEST))
+    with pytest.raises(GenerationError, match="VAE"):
+        generate(plan)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_dmd_runs_without_guidance_and_renoises_from_the_seed(tiny_models):
+    request = Request("a", model=tiny_models["t2v"], solver="dmd", **(REQUEST | {"steps": 3}))
+    plan = make_plan(request)
+    assert {expert.guidance_scale for expert in plan.experts} == {1.0}
+    assert plan.forwards == 3
+    folder = open_model(plan.model_path)
+    embeds = encode_prompt(plan, folder)
+    assert embeds.negative_prompt_embeds is None
+
+    def last_latents():
+        *_, last = denoise(plan, Experts(plan, folder, embeds), start_noise(plan))
+        return last.latents
+
+    assert mx.array_equal(last_latents(), last_latents())

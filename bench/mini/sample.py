@@ -6,7 +6,7 @@ import numpy as np
 
 from mlx_wan.loading import ModelFolder
 from mlx_wan.pipeline import Experts, decode, denoise, encode_prompt, start_noise
-from mlx_wan.plan import plan_for
+from mlx_wan.planning import plan_for
 from mlx_wan.request import Request
 
 

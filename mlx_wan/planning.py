@@ -1,0 +1,286 @@
+"""Request -> Plan: everything the request left open is chosen, and all of it checked.
+
+No weight is read for it: a model's `config.json` and an image's pixels say enough.
+"""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from .errors import UsageError
+from .files import file_sha256
+from .geometry import latent_shape, multiples, token_count
+from .loading import ModelFolder, find_model, network_config, open_model
+from .memory import available_memory, check_fits, predict
+from .plan import ExpertPlan, Plan, count_forwards
+from .request import Request
+from .sampling import make_schedule
+
+
+def make_plan(
+    request: Request,
+    *,
+    memory_limit: int | None = None,
+    size: tuple[int, int] | None = None,
+) -> Plan:
+    """Choose everything the request left open, and check that it can work.
+
+    `memory_limit` in bytes replaces what the machine has. `size` is a (width, height) to take as
+    it is, where a request's is only the area for an image's shape: planning a plan's own size
+    again would make it smaller each time.
+
+    Raises UsageError for what the model cannot do, ModelError for a missing or damaged model,
+    MemoryPlanError for what cannot fit.
+    """
+    folder = open_model(find_model(request.model))
+    return plan_for(request, folder, memory_limit=memory_limit, size=size)
+
+
+def plan_for(
+    request: Request,
+    folder: ModelFolder,
+    *,
+    memory_limit: int | None = None,
+    size: tuple[int, int] | None = None,
+) -> Plan:
+    """`make_plan` for a model that is open already."""
+    preset = folder.preset
+    _check_task(request, folder)
+    solver = request.solver or preset.solver
+    fps = request.fps or preset.fps
+    notes: list[str] = []
+    num_frames = _num_frames(request, folder, fps, notes)
+    if request.last_image is not None and num_frames == 1:
+        raise UsageError("a video of 1 frame has no last frame", "leave --last-image out")
+    width, height = _size(request, folder, size, notes)
+    shape = latent_shape(folder, width, height, num_frames)
+    steps = preset.steps if request.steps is None else request.steps
+    shift = preset.shift if request.shift is None else float(request.shift)
+    schedule = make_schedule(solver, steps, shift)
+    experts = _experts(request, folder, solver, schedule.timesteps)
+    running = [expert.name for expert in experts if expert.last_step > expert.first_step]
+    available = available_memory() if memory_limit is None else memory_limit
+    with_image = request.image is not None
+    memory = predict(folder, width, height, num_frames, running, available, with_image)
+    check_fits(memory, folder, width, height, num_frames, running, with_image)
+    tokens = token_count(folder, shape)
+    guided = any(expert.guidance_scale != 1 for expert in experts)
+    negative = (
+        preset.negative_prompt if request.negative_prompt is None else request.negative_prompt
+    )
+    return Plan(
+        model=preset.id,
+        model_path=str(folder.path.absolute()),
+        model_fingerprint=folder.fingerprint,
+        task=preset.task,
+        prompt=request.prompt,
+        negative_prompt=negative if guided else "",
+        image=_absolute(request.image),
+        image_sha256=_sha256(request.image),
+        last_image=_absolute(request.last_image),
+        last_image_sha256=_sha256(request.last_image),
+        width=width,
+        height=height,
+        num_frames=num_frames,
+        fps=fps,
+        latent_shape=shape,
+        tokens=tokens,
+        steps=len(schedule.timesteps),
+        shift=shift,
+        solver=solver,
+        sigmas=tuple(schedule.sigmas),
+        timesteps=tuple(schedule.timesteps),
+        experts=experts,
+        seed=secrets.randbelow(2**32) if request.seed is None else request.seed,
+        output=request.output,
+        flops=forward_flops(network_config(folder[running[0]]), tokens) * count_forwards(experts),
+        memory=memory,
+        notes=tuple(notes),
+    )
+
+
+def replan(
+    plan: Plan, model: str | None, output: str | None, memory_limit: int | None = None
+) -> Plan:
+    """A plan from a record, checked against its model and this machine's memory.
+
+    The output is another one, the folder may be. Raises UsageError when the plan contradicts
+    itself or the model, and what `make_plan` raises.
+    """
+    folder = open_model(find_model(model or plan.model_path))
+    size = (plan.width, plan.height, plan.num_frames)
+    schedule = make_schedule(plan.solver, plan.steps, plan.shift)
+    spans = [(expert.first_step, expert.last_step) for expert in plan.experts]
+    fits = (
+        plan.latent_shape == latent_shape(folder, *size)
+        and (plan.sigmas, plan.timesteps) == (schedule.sigmas, schedule.timesteps)
+        and [e.name for e in plan.experts] == [e.name for e in folder.preset.experts]
+        and [0, *(last for _, last in spans)] == [*(first for first, _ in spans), plan.steps]
+    )
+    if not fits:
+        raise UsageError(
+            f"the recorded plan does not fit {folder.path}", "it was changed, or the model was"
+        )
+    running = [expert.name for expert in plan.experts if expert.last_step > expert.first_step]
+    available = available_memory() if memory_limit is None else memory_limit
+    memory = predict(folder, *size, running, available, plan.image is not None)
+    check_fits(memory, folder, *size, running, plan.image is not None)
+    tokens = token_count(folder, plan.latent_shape)
+    flops = forward_flops(network_config(folder[running[0]]), tokens) * plan.forwards
+    return replace(
+        plan,
+        model_path=str(folder.path.absolute()),
+        output=output,
+        tokens=tokens,
+        flops=flops,
+        memory=memory,
+    )
+
+
+def check_images(plan: Plan) -> None:
+    """Raise UsageError when an image is another one than when the plan was made."""
+    for path, planned in (
+        (plan.image, plan.image_sha256),
+        (plan.last_image, plan.last_image_sha256),
+    ):
+        if _sha256(path) != planned:
+            raise UsageError(
+                f"{path} is not the image this was planned with", "plan again, or restore the image"
+            )
+
+
+def forward_flops(config: Any, tokens: int) -> float:
+    """Floating-point operations of one transformer forward (speed.md 7.1; 2 per multiply-add)."""
+    dim, layers, text = config.dim, config.num_layers, config.text_len
+    linear = 12 * tokens * dim**2 + 4 * tokens * dim * config.ffn_dim + 4 * text * dim**2
+    attention = 4 * tokens**2 * dim + 4 * tokens * text * dim
+    return float(layers * (linear + attention))
+
+
+def _check_task(request: Request, folder: ModelFolder) -> None:
+    preset = folder.preset
+    if request.image is not None and not preset.takes_image:
+        raise UsageError(
+            f"{preset.id} makes video from text only; --image was given",
+            "use an image model: wan2.2-i2v-a14b or wan2.2-ti2v-5b",
+        )
+    if preset.task == "i2v" and request.image is None:
+        raise UsageError(f"{preset.id} needs a first frame", "give --image FILE")
+    if request.last_image is not None and preset.task != "i2v":
+        raise UsageError(
+            f"{preset.id} takes no last frame", "first-and-last frame works with wan2.2-i2v-a14b"
+        )
+
+
+def _num_frames(request: Request, folder: ModelFolder, fps: int, notes: list[str]) -> int:
+    stride = network_config(folder["vae"]).stride[0]
+    if request.duration is not None:
+        wanted = request.duration * fps
+        frames = 1 + stride * max(0, -(-round(wanted - 1) // stride))
+        if frames != wanted:
+            notes.append(
+                f"{request.duration:g} s at {fps} fps is {wanted:g} frames; "
+                f"this model makes {stride}n+1: {frames}"
+            )
+        return frames
+    frames = request.num_frames or folder.preset.num_frames
+    if (frames - 1) % stride:
+        below = 1 + (frames - 1) // stride * stride
+        raise UsageError(
+            f"num_frames is {frames}; this model makes {stride}n+1 frames",
+            f"try {below} or {below + stride}",
+        )
+    return frames
+
+
+def _size(
+    request: Request, folder: ModelFolder, given: tuple[int, int] | None, notes: list[str]
+) -> tuple[int, int]:
+    """The video's (width, height): `given`, or following the image's shape where the model does."""
+    preset = folder.preset
+    width, height = given or _requested_size(request, preset.sizes)
+    step_w, step_h = multiples(folder)
+    if request.image is not None and given is None:
+        from .image import i2v_size, image_size, ti2v_size
+
+        asked = (width, height)
+        shape = image_size(request.image)
+        if preset.task == "i2v":
+            width, height = i2v_size(shape, width * height, (step_w, step_h))
+        else:
+            width, height = ti2v_size(shape, width * height, (step_w, step_h))
+        if (width, height) != asked:
+            notes.append(
+                f"{width}x{height} has the area of {asked[0]}x{asked[1]} in the image's shape"
+            )
+        return width, height
+    for name, value, step in (("width", width, step_w), ("height", height, step_h)):
+        if value % step or value < step:
+            below = max(step, value // step * step)
+            above = below + step
+            raise UsageError(
+                f"{name} is {value}; {preset.id} makes multiples of {step}",
+                f"try {below} or {above}",
+            )
+    return width, height
+
+
+def _requested_size(request: Request, sizes: tuple[tuple[int, int], ...]) -> tuple[int, int]:
+    width, height = request.width, request.height
+    if width is None and height is None:
+        return sizes[0]
+    if width is not None and height is not None:
+        return width, height
+    for known_width, known_height in sizes:
+        if width in (None, known_width) and height in (None, known_height):
+            return known_width, known_height
+    given = f"width {width}" if height is None else f"height {height}"
+    raise UsageError(
+        f"{given} alone does not say the size",
+        "give both --width and --height; made for "
+        + ", ".join(f"{known[0]}x{known[1]}" for known in sizes),
+    )
+
+
+def _experts(
+    request: Request, folder: ModelFolder, solver: str, timesteps: tuple[float, ...]
+) -> tuple[ExpertPlan, ...]:
+    """Steps and guidance of each expert: the first whose range the timestep lies in."""
+    preset = folder.preset
+    scales = request.guidance_scale
+    names = [expert.name for expert in preset.experts]
+    if isinstance(scales, Mapping):
+        for name in scales:
+            if name not in names:
+                raise UsageError(
+                    f"guidance_scale names {name!r}; {preset.id} has {', '.join(names)}",
+                    f"write it as {','.join(name + '=4' for name in names)}",
+                )
+    plans, first = [], 0
+    for expert in preset.experts:
+        last = first + sum(t >= expert.from_timestep for t in timesteps[first:])
+        # distilled weights, the only ones dmd is for, have their guidance built in
+        scale = 1.0 if solver == "dmd" else expert.guidance_scale
+        if isinstance(scales, Mapping):
+            scale = scales.get(expert.name, scale)
+        elif scales is not None:
+            scale = scales
+        plans.append(ExpertPlan(expert.name, float(scale), first, last))
+        first = last
+    return tuple(plans)
+
+
+def _sha256(path: str | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        raise UsageError(f"image {path} cannot be read: {error.strerror}") from None
+
+
+def _absolute(path: str | None) -> str | None:
+    """So that the record can be used from another folder."""
+    return None if path is None else str(Path(path).absolute())
