@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import MlxWanError, UsageError
@@ -63,19 +63,19 @@ def check_writable(path: Path, longest_name: str) -> None:
 
     Said before the work, not after it. The disk may still become full.
     """
+    folder = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
     try:
-        os.lstat(path.with_name(longest_name))
-    except (FileNotFoundError, NotADirectoryError):
-        pass
+        with suppress(FileNotFoundError):
+            os.lstat(path)  # a folder still to be made may have an impossible name
+        probe = folder / longest_name
+        try:
+            probe.open("xb").close()
+        finally:
+            probe.unlink(missing_ok=True)
     except OSError as error:
         raise UsageError(
             f"{path} cannot be written: {error.strerror}", "give another --output"
         ) from None
-    folder = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is not a folder", "give another --output")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UsageError(f"{folder} cannot be written to", "give another --output")
 
 
 def file_sha256(path: str | Path) -> str:

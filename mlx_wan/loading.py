@@ -20,6 +20,7 @@ from .tensorfile import strict_json
 
 FORMAT_VERSION = 1
 _MAX_CONFIG_BYTES = 8_000_000
+_STORED = ("F32", "F16", "BF16", "U32")  # U32: packed codes of quantised weights
 
 # network name in config.json -> (module, config class, network class)
 _NETWORKS = {
@@ -159,7 +160,9 @@ def load_network(component: Component, *, widen: bool = True) -> Any:
     network = getattr(network_module(component), class_name)(network_config(component))
     weights: dict[str, mx.array] = {}
     for file in component.files:
-        read_header(file)
+        for name, info in read_header(file).items():
+            if info.dtype not in _STORED:  # MLX cannot load them all
+                raise BadFileError(f"{file} stores {name[:80]} as {info.dtype}", "convert it again")
         weights.update(cast(dict[str, mx.array], mx.load(str(file))))
     if component.quantization:
         nn.quantize(

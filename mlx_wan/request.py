@@ -53,6 +53,8 @@ class Request:
         _check_number("shift", self.shift, 0.01, 100)
         scales = self.guidance_scale
         for scale in scales.values() if isinstance(scales, Mapping) else (scales,):
+            if scale is None and scales is not None:
+                raise UsageError("guidance_scale has no number for an expert", "leave it out")
             _check_number("guidance_scale", scale, 0, 100)
         for name in ("model", "image", "last_image", "output", "solver"):
             if getattr(self, name) is not None:
@@ -91,7 +93,10 @@ def parse_guidance_scale(text: str) -> float | dict[str, float]:
         if "=" not in text:
             return float(text)
         pairs = [part.split("=") for part in text.split(",")]
-        return {name.strip(): float(value) for name, value in pairs}
+        scales = {name.strip(): float(value) for name, value in pairs}
+        if len(scales) < len(pairs):
+            raise UsageError(f"guidance_scale is {text!r}", "give each expert one number")
+        return scales
     except ValueError:
         raise UsageError(f"guidance_scale is {text!r}", f"accepted: {accepted}") from None
 
