@@ -21,6 +21,7 @@ from mlx_wan.tensorfile import ITEM_BYTES, NUMPY_TYPES, open_regular
 from .jobs import TensorJob
 
 PIECE_BYTES = 8 << 20
+CACHE_BYTES = 1 << 20
 READ_AHEAD = 3
 WRITE_BEHIND = 3
 T = TypeVar("T")
@@ -47,7 +48,7 @@ class Ring:
         self._buffers = deque(
             np.empty(nbytes, np.uint8) for _ in range(READ_AHEAD + WRITE_BEHIND + 2)
         )
-        self.scratch = np.empty(nbytes, np.uint8)  # for bytes that nobody waits for
+        self.scratch = np.empty(CACHE_BYTES, np.uint8)  # for bytes that nobody waits for
 
     def take(self, nbytes: int) -> np.ndarray:
         """`nbytes` of memory, from the oldest buffer unless that is too small."""
@@ -114,9 +115,7 @@ def _tensor_pieces(source: Any, job: TensorJob, ring: Ring, digest: Any) -> Iter
         yield Piece(job, np.empty(0, dtype), True)
     while left:
         memory = ring.take(min(step, left))
-        _fill(source, memory)
-        if digest is not None:
-            digest.update(memory)
+        _fill(source, memory, digest)
         left -= len(memory)
         yield Piece(job, memory.view(dtype), not left)
 
@@ -133,9 +132,12 @@ def _hash_gap(source: Any, length: int | None, ring: Ring, digest: Any) -> None:
             break
 
 
-def _fill(source: Any, memory: np.ndarray) -> None:
+def _fill(source: Any, memory: np.ndarray, digest: Any) -> None:
+    """Read into all of `memory`, in slices that are still in the processor's cache when hashed."""
     while len(memory):
-        count = source.readinto(memory)
+        count = source.readinto(memory[:CACHE_BYTES])
         if not count:
             raise BadFileError(f"{source.name} became shorter while it was read")
+        if digest is not None:
+            digest.update(memory[:count])
         memory = memory[count:]

@@ -17,7 +17,7 @@ from typing import Any
 from mlx_wan.errors import BadFileError, ModelError
 
 from .jobs import Stored, TensorJob
-from .read import WRITE_BEHIND
+from .read import CACHE_BYTES, WRITE_BEHIND
 
 SHARD_BYTES = 5_000_000_000
 _JOURNAL = "journal.json"
@@ -104,9 +104,11 @@ class Writer:
 
     def _write(self, data: Any) -> None:
         view = memoryview(data)
-        self._digest.update(view)
-        while len(view):
-            view = view[self._file.write(view) :]
+        while len(view):  # in slices that are still in the processor's cache when written
+            part = view[:CACHE_BYTES]
+            count = self._file.write(part)
+            self._digest.update(part[:count])
+            view = view[count:]
         if self._file.tell() - self._sent >= _SYNC_BYTES:
             self._send()
 
