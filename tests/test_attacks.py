@@ -194,7 +194,7 @@ def test_signals_end_a_run_cleanly(number, here, tiny_models):
     long = ["--width", "64", "--height", "64", "--num-frames", "81", "--steps", "2"]
     process = start(["generate", "a", "--model", tiny_models["t2v"], *long, "-o", "x.mp4"])
     deadline = time.monotonic() + 60
-    while not list(here.glob(f".x.*.{process.pid}.partial")):  # the video is being written
+    while not list(here.glob(f"..x.*.{process.pid}.partial")):  # the video is being written
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(number)
