@@ -13,6 +13,10 @@ from typing import Any, NoReturn
 
 from mlx_wan.errors import MlxWanError
 
+# MLX raises RuntimeError with these in it when Metal is out of memory or a command took too long
+_GPU_GAVE_UP = ("[metal", "[malloc", "kiogpu")
+_SMALLER = "try a smaller size or fewer frames; `mlx-wan plan` says what they need"
+
 
 def main() -> NoReturn:
     """Run the command line; exit 0 done, 1 failed, 2 misused, 130 interrupted."""
@@ -42,11 +46,13 @@ def run(arguments: list[str]) -> int:
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  # nobody reads it any more
         return 1
     except MemoryError:
-        return _fail("memory ran out", "try a smaller size or fewer frames", 1, wants_json)
+        return _fail("memory ran out", _SMALLER, 1, wants_json)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror or error}", None, 1, wants_json)
     except Exception as error:
+        if any(sign in str(error).lower() for sign in _GPU_GAVE_UP):
+            return _fail(f"the GPU gave up: {error}", _SMALLER, 1, wants_json)
         if os.environ.get("MLX_WAN_TRACEBACK"):
             raise
         return _fail(

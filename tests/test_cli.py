@@ -183,3 +183,15 @@ def test_prompt_comes_from_stdin_as_dash(here, tiny_models, capsys, monkeypatch)
     arguments = ["plan", "-", "--model", tiny_models["t2v"], "--json", *SMALL]
     assert run(arguments) == 0
     assert json.loads(capsys.readouterr().out)["plan"]["prompt"] == "a fox\n"
+
+
+def test_a_gpu_that_gives_up_is_no_mistake_of_ours(here, tiny_models, capsys, monkeypatch):
+    from mlx_wan import run as engine
+
+    def out_of_memory(*_):
+        raise RuntimeError("[METAL] Command buffer execution failed: Insufficient Memory")
+
+    monkeypatch.setattr(engine, "generate", out_of_memory)
+    assert run(["generate", "a", "--model", tiny_models["t2v"], *SMALL]) == 1
+    told = capsys.readouterr().err.strip().splitlines()[-2:]
+    assert told[0].startswith("error: the GPU gave up") and "smaller size" in told[1]
