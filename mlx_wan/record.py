@@ -8,12 +8,13 @@ import platform
 import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from .errors import UsageError
 from .files import complete_or_absent
 from .plan import Plan
 from .request import Request
+from .settings import has_type, shown
 
 RECORD_FORMAT = "mlx-wan-record"
 RECORD_VERSION = 1
@@ -71,6 +72,11 @@ def read_record_plan(data: dict[str, Any]) -> Plan:
     if not isinstance(data.get("plan"), dict):
         raise UsageError("the record has no plan", "give the .json that lies beside a video")
     plan = Plan.from_dict(data["plan"])
+    for name, kind in get_type_hints(Plan).items():
+        if not has_type(getattr(plan, name), kind):
+            raise UsageError(
+                f"the record's plan has {name} {shown(getattr(plan, name))}", "it was changed"
+            )
     request_of(plan, {})  # the same checks as for a request
     return plan
 

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import PurePosixPath
+from types import UnionType
 from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
 from .errors import BadFileError
@@ -59,6 +60,24 @@ def check_component(name: str, entry: Any, sizes: Mapping[str, Any]) -> None:
             refuse("the file", file)
         if type(sizes.get(file)) is not int:
             refuse("no size of the file", file)
+
+
+def has_type(value: Any, kind: Any) -> bool:
+    """Whether a value has an annotated type, through tuples, unions and dataclasses.
+
+    Numbers must be finite; True and False are none.
+    """
+    if isinstance(kind, UnionType):
+        return any(has_type(value, one) for one in get_args(kind))
+    if get_origin(kind) is tuple:
+        item = get_args(kind)[0]  # all our tuples are of one kind
+        return isinstance(value, tuple) and all(has_type(entry, item) for entry in value)
+    if is_dataclass(kind):
+        kinds = get_type_hints(kind)
+        return type(value) is kind and all(has_type(getattr(value, n), kinds[n]) for n in kinds)
+    if kind is float:
+        return type(value) in (int, float) and math.isfinite(value)
+    return type(value) is kind
 
 
 def is_inside(relative: str) -> bool:

@@ -175,6 +175,16 @@ def test_one_guidance_scale_for_an_expert(here, tiny_models, capsys):
     refused(["plan", "a", "--model", tiny_models["t2v"], *twice], capsys)
 
 
+@pytest.mark.parametrize("name", ["width", "notes", "experts", "seed", "tokens", "model", "memory"])
+def test_every_value_of_a_recorded_plan_is_checked(name, here, tiny_models, capsys):
+    assert run(["plan", "a", "--model", tiny_models["t2v"], *SMALL, "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)["plan"]
+    for value in (None, True, 1.5, [1], [[1]], [{}], [{"a": 1}], float("nan")):
+        record = {"format": "mlx-wan-record", "version": 1, "plan": plan | {name: value}}
+        (here / "record.json").write_text(json.dumps(record))
+        refused(["plan", "--config", "record.json"], capsys)
+
+
 def test_help_without_a_command_is_no_error(capsys):
     assert run([]) == 2
     assert "error" not in capsys.readouterr().err
