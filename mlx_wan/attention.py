@@ -29,9 +29,14 @@ def dispatch_budget() -> float | None:
     return SECONDS * next(rate for name, rate in RATES.items() if name in chip)
 
 
-def row_chunks(length: int) -> list[slice]:
-    """Slices of the token axis that linears run over: even, and multiples of 64 rows."""
-    most = cpu.LINEAR_ROWS if cpu.is_cpu() else LINEAR_ROWS
+def row_chunks(length: int, wide: bool = False) -> list[slice]:
+    """Slices of the token axis that linears run over: even, and multiples of 64 rows.
+
+    `wide`: through a layer several times as wide as the tokens.
+    """
+    most = LINEAR_ROWS
+    if cpu.is_cpu():
+        most = cpu.WIDE_ROWS if wide else cpu.LINEAR_ROWS
     count = -(-length // most)
     rows = -(-length // (64 * count)) * 64
     return [slice(start, min(start + rows, length)) for start in range(0, length, rows)]

@@ -71,13 +71,13 @@ def test_the_cpu_has_no_budget():
     assert module.dispatch_budget() is None
 
 
-@pytest.mark.parametrize("on_cpu", [True, False])
+@pytest.mark.parametrize(("on_cpu", "wide"), [(True, False), (True, True), (False, True)])
 @pytest.mark.parametrize("length", [1, 63, 64, 2048, 2049, 4096, 5120, 75_600])
-def test_row_chunks_cover_every_token_once(length, on_cpu, monkeypatch):
+def test_row_chunks_cover_every_token_once(length, on_cpu, wide, monkeypatch):
     monkeypatch.setattr(module.cpu, "is_cpu", lambda: on_cpu)
-    chunks = row_chunks(length)
+    chunks = row_chunks(length, wide)
     assert [chunk.start for chunk in chunks] == [0, *(chunk.stop for chunk in chunks[:-1])]
     assert chunks[-1].stop == length
-    most = module.cpu.LINEAR_ROWS if on_cpu else 4096
+    most = {(True, False): 8192, (True, True): 2048, (False, True): 4096}[on_cpu, wide]
     assert all(chunk.stop - chunk.start <= most for chunk in chunks)
     assert all(chunk.start % 64 == 0 for chunk in chunks)

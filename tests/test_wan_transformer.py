@@ -125,7 +125,8 @@ def test_row_chunks_and_pieces_of_attention_change_nothing(device, monkeypatch):
     if device == "other":
         monkeypatch.setattr(cpu, "is_cpu", lambda: False)
     whole = forward(model, latents, times, prompt)
-    monkeypatch.setattr(cpu, "LINEAR_ROWS", 64)
+    monkeypatch.setattr(cpu, "LINEAR_ROWS", 128)
+    monkeypatch.setattr(cpu, "WIDE_ROWS", 64)
     monkeypatch.setattr(attention, "LINEAR_ROWS", 64)
     monkeypatch.setattr(attention, "dispatch_budget", lambda: 1.0)  # one head x 64 rows
     assert difference(forward(model, latents, times, prompt), whole) < 1e-6

@@ -164,7 +164,13 @@ class WanFFN(nn.Module):
         self.fc2 = nn.Linear(config.ffn_dim, config.dim)
 
     def __call__(self, x: mx.array) -> mx.array:
-        return linear(self.fc2, cpu.gelu_tanh(linear(self.fc1, x), reuse=True))
+        parts = []
+        for rows in row_chunks(x.shape[1], wide=True):
+            h = cpu.gelu_tanh(linear(self.fc1, x[:, rows]), reuse=True)
+            parts.append(linear(self.fc2, h))
+            mx.async_eval(parts[-1])  # lets go of this chunk's hidden layer before the next one's
+            del h
+        return mx.concatenate(parts, axis=1)
 
 
 class WanBlock(nn.Module):
@@ -217,7 +223,7 @@ class WanBlock(nn.Module):
             chunk = chunk + self._cross_attention(h, text, bias).astype(mx.float32)
             h = cpu.layer_norm(chunk, 1 + scale_ff[at.times], shift_ff[at.times], self.eps)
             chunk = chunk + self.ffn(h).astype(mx.float32) * gate_ff[at.times]
-            mx.async_eval(chunk)  # lets go of this chunk's hidden layer before the next one's
+            mx.async_eval(chunk)  # lets go of this chunk's temporaries before the next one's
             out.append(chunk)
         return out
 
