@@ -275,6 +275,8 @@ def _experts(
 def _sha256(path: str | None) -> str | None:
     if path is None:
         return None
+    if Path(path).exists() and not Path(path).is_file():  # a pipe or device may never end
+        raise UsageError(f"image {path} is not a file")
     try:
         return file_sha256(path)
     except OSError as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mlx_wan.cli.main import run
 from mlx_wan.files import free_name, move_to_free_name
@@ -183,6 +184,13 @@ def test_every_value_of_a_recorded_plan_is_checked(name, here, tiny_models, caps
         record = {"format": "mlx-wan-record", "version": 1, "plan": plan | {name: value}}
         (here / "record.json").write_text(json.dumps(record))
         refused(["plan", "--config", "record.json"], capsys)
+
+
+def test_a_last_image_without_end_is_refused(here, tiny_models, capsys):
+    Image.new("RGB", (48, 32), (200, 80, 40)).save("fox.png")
+    images = ["--image", "fox.png", "--last-image", "/dev/zero"]
+    told = refused(["plan", "a", "--model", tiny_models["i2v"], *SMALL, *images], capsys)
+    assert "not a file" in told
 
 
 def test_help_without_a_command_is_no_error(capsys):
