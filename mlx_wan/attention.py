@@ -14,7 +14,8 @@ SECONDS = 0.4  # planned for one submission
 # What attention surely reaches on the weakest chip of each class, in FLOP/s. Deliberately low: a
 # piece that is too small costs a per mille, one that is too large costs the run.
 RATES = {"Ultra": 12e12, "Max": 6e12, "Pro": 3e12, "": 1.5e12}
-HEADS, MIN_ROWS = 8, 512  # measured optimum on an M4 Max: 8 heads x 640 rows (speed.md 4.4)
+# The measured optimum on an M4 Max is 8 heads x 640 rows, 1.28x over all at once (speed.md 4.4).
+HEADS, MIN_ROWS, MAX_ROWS = 8, 512, 640
 # Head sizes of MLX's fused Metal kernel; for others the scores exist, and are bounded.
 FUSED_HEAD_SIZES = {64, 72, 80, 96, 128, 192, 256}
 SCORE_BYTES = 256 << 20
@@ -57,7 +58,7 @@ def plan_pieces(
     if heads * queries <= most:
         return heads, queries
     group = max(1, min(HEADS, heads, int(most // MIN_ROWS)))
-    return group, min(queries, max(64, int(most / group) // 64 * 64))
+    return group, min(queries, MAX_ROWS, max(64, int(most / group) // 64 * 64))
 
 
 def attention(

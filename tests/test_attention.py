@@ -45,9 +45,9 @@ def test_no_piece_is_over_budget(rate, tokens, heads, head_dim, batch):
 
 
 def test_pieces_are_not_needlessly_small():
-    """720p on an M4 Max: the measured optimum is 8 heads x 640 rows; half of it is the least."""
-    group, rows = plan_pieces(1, 40, 75_600, 75_600, 128, SECONDS * module.RATES["Max"])
-    assert group * rows >= 8 * 320
+    """720p on an M4 Max: the measured optimum is 8 heads x 640 rows."""
+    pieces = plan_pieces(1, 40, 75_600, 75_600, 128, SECONDS * module.RATES["Max"])
+    assert pieces == (8, 640)
     assert plan_pieces(1, 40, 1_000, 1_000, 128, SECONDS * module.RATES["Max"]) == (40, 1_000)
 
 
