@@ -9,6 +9,7 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
+from mlx_wan.cpu import is_cpu
 from mlx_wan.errors import BadFileError, UsageError
 
 from .jobs import Quantization, TensorJob
@@ -60,7 +61,43 @@ def convert_piece(piece: Piece) -> list[np.ndarray]:
         return [_bytes(values)]
     values = values.reshape(-1, job.reorder.shape[1])
     bits, group_size = job.quantization.bits, job.quantization.group_size
+    if bits == 8 and is_cpu():
+        return [_bytes(part) for part in quantize_8bit(values, group_size)]
     return [_bytes(part) for part in mx.quantize(values, group_size=group_size, bits=bits)]
+
+
+def quantize_8bit(values: mx.array, group_size: int) -> tuple[Any, mx.array, mx.array]:
+    """As `mx.quantize` with 8 bits, to the last bit, in half its time on the CPU backend.
+
+    Numbers of any float type are ordered like the integers of their bits, if those of negative
+    ones are turned round; and the extremes of integers take MLX a sixth of the time.
+    """
+    groups = values.reshape(-1, group_size)
+    integers = mx.int32 if values.itemsize == 4 else mx.int16
+    order = _turned(groups.view(integers))
+    low, high = (
+        _turned(extreme(order, axis=-1, keepdims=True)).view(values.dtype).astype(mx.float32)
+        for extreme in (mx.min, mx.max)
+    )
+    below = mx.abs(low) > mx.abs(high)
+    scale = mx.maximum((high - low) / 255.0, 1e-7)
+    scale = mx.where(below, scale, -scale)
+    edge = mx.where(below, low, high)  # the value furthest from 0 is kept exactly
+    steps = mx.round(edge / scale)
+    scale = mx.where(steps == 0, scale, edge / mx.where(steps == 0, 1.0, steps))
+    bias = mx.where(steps == 0, 0.0, edge)
+    codes = mx.minimum((groups.astype(mx.float32) - bias) / scale, 255.0)
+    scales, biases = (part.astype(values.dtype) for part in (scale, bias))
+    mx.eval(codes, scales, biases)
+    packed = np.empty(codes.shape, np.uint8)
+    np.rint(np.asarray(codes), out=packed, casting="unsafe")
+    return packed, scales, biases
+
+
+def _turned(integers: mx.array) -> mx.array:
+    """All bits but the sign flipped where it is set; doing it twice undoes it."""
+    sign = 8 * integers.itemsize - 1
+    return integers ^ ((integers >> sign) & (2**sign - 1))
 
 
 def _in_our_order(job: TensorJob, data: np.ndarray) -> np.ndarray:
@@ -90,6 +127,8 @@ def _check_range(job: TensorJob, values: mx.array) -> None:
         )
 
 
-def _bytes(array: mx.array) -> Any:
+def _bytes(array: Any) -> np.ndarray:
+    if isinstance(array, np.ndarray):
+        return array.reshape(-1)
     mx.eval(array)
     return np.asarray(array.reshape(-1).view(mx.uint8))

@@ -4,7 +4,6 @@ Files are read with plain reads into buffers that are used again, not mapped: ma
 count as our memory, and a fault per page is slower than one read of megabytes.
 """
 
-import hashlib
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,12 +17,15 @@ import numpy as np
 from mlx_wan.errors import BadFileError
 from mlx_wan.tensorfile import ITEM_BYTES, NUMPY_TYPES, open_regular
 
+from .digest import HASH_BEHIND, Digest
 from .jobs import TensorJob
 
 PIECE_BYTES = 8 << 20
-CACHE_BYTES = 1 << 20
+_GAP_BYTES = 1 << 20
 READ_AHEAD = 3
 WRITE_BEHIND = 3
+# read, being converted, to be written, to be hashed
+_ON_THE_WAY = READ_AHEAD + 1 + WRITE_BEHIND + HASH_BEHIND
 T = TypeVar("T")
 
 
@@ -32,7 +34,7 @@ class Piece:
     """Part of a tensor, or all of it: whole rows if it is to be quantised, else any elements.
 
     `data` is flat, in the source's dtype (bfloat16 and float8 as unsigned integers). Its memory is
-    used again READ_AHEAD + WRITE_BEHIND + 2 pieces later.
+    used again when _ON_THE_WAY more pieces were read.
     """
 
     job: TensorJob
@@ -45,10 +47,7 @@ class Ring:
 
     def __init__(self, nbytes: int = PIECE_BYTES):
         self._nbytes = nbytes
-        self._buffers = deque(
-            np.empty(nbytes, np.uint8) for _ in range(READ_AHEAD + WRITE_BEHIND + 2)
-        )
-        self.scratch = np.empty(CACHE_BYTES, np.uint8)  # for bytes that nobody waits for
+        self._buffers = deque(np.empty(nbytes, np.uint8) for _ in range(_ON_THE_WAY + 1))
 
     def take(self, nbytes: int) -> np.ndarray:
         """`nbytes` of memory, from the oldest buffer unless that is too small."""
@@ -59,18 +58,17 @@ class Ring:
 
 
 def read_pieces(
-    file: Path, jobs: list[TensorJob], ring: Ring, digest: Any = None
+    file: Path, jobs: list[TensorJob], ring: Ring, digest: Digest | None = None
 ) -> Iterator[Piece]:
     """The tensors of `jobs`, which lie in `file`, in the order of the file.
 
-    With a `digest` (as of hashlib), all of the file passes through it, including what is between
-    the tensors.
+    With a `digest`, all of the file passes through it, including what is between the tensors.
     """
     with open_regular(file) as source:
         position = 0
         for job in sorted(jobs, key=lambda job: job.info.start):
             if digest is not None and position < job.info.start:
-                _hash_gap(source, job.info.start - position, ring, digest)
+                _hash_gap(source, job.info.start - position, digest)
                 position = job.info.start
             # tensors may share bytes in a .pth: those were hashed before
             fresh = position == job.info.start
@@ -79,7 +77,7 @@ def read_pieces(
             position = max(position, job.info.end)
             source.seek(position)
         if digest is not None:
-            _hash_gap(source, None, ring, digest)
+            _hash_gap(source, None, digest)
 
 
 def piece_bytes(job: TensorJob) -> int:
@@ -102,42 +100,36 @@ def read_ahead(items: Generator[T, None, None]) -> Generator[T, None, None]:
             coming.append(thread.submit(next, items, end))
 
 
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _tensor_pieces(source: Any, job: TensorJob, ring: Ring, digest: Any) -> Iterator[Piece]:
+def _tensor_pieces(
+    source: Any, job: TensorJob, ring: Ring, digest: Digest | None
+) -> Iterator[Piece]:
     dtype = NUMPY_TYPES[job.info.dtype]
     left, step = job.info.nbytes, piece_bytes(job)
     if not left:
         yield Piece(job, np.empty(0, dtype), True)
     while left:
         memory = ring.take(min(step, left))
-        _fill(source, memory, digest)
+        _fill(source, memory)
+        if digest is not None:
+            digest.update(memory)
         left -= len(memory)
         yield Piece(job, memory.view(dtype), not left)
 
 
-def _hash_gap(source: Any, length: int | None, ring: Ring, digest: Any) -> None:
+def _hash_gap(source: Any, length: int | None, digest: Digest) -> None:
     """Feed the next `length` bytes (None: the rest of the file) to the digest."""
     while length is None or length > 0:
-        memory = ring.scratch if length is None else ring.scratch[:length]
-        count = source.readinto(memory)
-        digest.update(memory[:count])
+        data = source.read(_GAP_BYTES if length is None else min(_GAP_BYTES, length))
+        digest.update(data)
         if length is not None:
-            length -= count
-        if not count:
+            length -= len(data)
+        if not data:
             break
 
 
-def _fill(source: Any, memory: np.ndarray, digest: Any) -> None:
-    """Read into all of `memory`, in slices that are still in the processor's cache when hashed."""
+def _fill(source: Any, memory: np.ndarray) -> None:
     while len(memory):
-        count = source.readinto(memory[:CACHE_BYTES])
+        count = source.readinto(memory)
         if not count:
             raise BadFileError(f"{source.name} became shorter while it was read")
-        if digest is not None:
-            digest.update(memory[:count])
         memory = memory[count:]

@@ -11,9 +11,9 @@ from mlx_wan.home import expanded
 from mlx_wan.tensorfile import read_header
 
 from .config import FORMAT_VERSION
+from .digest import hash_file
 from .discover import read_json
 from .quantize import is_quantized
-from .read import hash_file
 from .sizes import NETWORKS, config_from_json, expected_shapes
 
 

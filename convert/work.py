@@ -4,7 +4,6 @@ One thread reads and hashes the sources, one converts with MLX, one writes and h
 a few pieces of some megabytes are under way at a time, so memory stays far below a shard.
 """
 
-import hashlib
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from itertools import groupby
@@ -13,6 +12,7 @@ from typing import Any
 
 from mlx_wan.events import Event, Report
 
+from .digest import Digest
 from .jobs import TensorJob
 from .quantize import convert_piece
 from .read import Piece, Ring, read_ahead, read_pieces
@@ -80,9 +80,9 @@ def _pieces_of(
 def _file_pieces(
     file: Path, jobs: list[TensorJob], ring: Ring, journal: Journal
 ) -> Iterator[Piece]:
-    known = str(file) in journal.sources
-    digest = None if known else hashlib.sha256()
-    if jobs or not known:
+    if str(file) in journal.sources:
+        yield from read_pieces(file, jobs, ring)
+        return
+    with closing(Digest()) as digest:
         yield from read_pieces(file, jobs, ring, digest)
-    if digest is not None:
         journal.sources[str(file)] = digest.hexdigest()

@@ -4,7 +4,6 @@ Everything is written into DEST.partial. A shard counts once its hash stands in 
 the folder gets its name when all of it is complete.
 """
 
-import hashlib
 import json
 import os
 from collections import deque
@@ -16,12 +15,14 @@ from typing import Any
 
 from mlx_wan.errors import BadFileError, ModelError
 
+from .digest import Digest
 from .jobs import Stored, TensorJob
-from .read import CACHE_BYTES, WRITE_BEHIND
+from .read import WRITE_BEHIND
 
 SHARD_BYTES = 5_000_000_000
 _JOURNAL = "journal.json"
 _SYNC_BYTES = 32 << 20
+_DROP_BEHIND = 160 << 20
 
 
 @dataclass(frozen=True)
@@ -85,14 +86,15 @@ def shard_index(shards: list[Shard]) -> bytes:
 
 
 class Writer:
-    """Appends to a file in a thread of its own and hashes what it writes.
+    """Appends to a file in a thread of its own, and hashes what it writes in another.
 
-    Arrays handed to `append` must stay as they are until WRITE_BEHIND further calls have returned.
+    Arrays handed to `append` must stay as they are until WRITE_BEHIND + HASH_BEHIND further calls
+    have returned.
     """
 
     def __init__(self, path: Path):
         self._file = path.open("wb", buffering=0)
-        self._digest = hashlib.sha256()
+        self._digest = Digest()
         self._thread = ThreadPoolExecutor(1)
         self._pending: deque[Future[None]] = deque()
         self._sent = 0  # bytes the disk has been asked to write
@@ -103,21 +105,23 @@ class Writer:
         self._pending.append(self._thread.submit(self._write, data))
 
     def _write(self, data: Any) -> None:
+        self._digest.update(data)
         view = memoryview(data)
-        while len(view):  # in slices that are still in the processor's cache when written
-            part = view[:CACHE_BYTES]
-            count = self._file.write(part)
-            self._digest.update(part[:count])
-            view = view[count:]
+        while len(view):
+            view = view[self._file.write(view) :]
         if self._file.tell() - self._sent >= _SYNC_BYTES:
             self._send()
 
     def _send(self) -> None:
-        """Let the disk begin: without this all of a shard waits for the fsync at its end."""
+        """Let the disk begin, and drop from memory what it has.
+
+        Otherwise all of a shard waits for the fsync at its end, and the system's file cache fills
+        with what nobody reads soon. This one call starts writing changed pages and drops others.
+        """
         end = self._file.tell()
         if hasattr(os, "posix_fadvise"):  # not on macOS
-            length = end - self._sent
-            os.posix_fadvise(self._file.fileno(), self._sent, length, os.POSIX_FADV_DONTNEED)
+            start = max(0, self._sent - _DROP_BEHIND)
+            os.posix_fadvise(self._file.fileno(), start, end - start, os.POSIX_FADV_DONTNEED)
         self._sent = end
 
     def finish(self) -> str:
@@ -131,6 +135,7 @@ class Writer:
     def close(self) -> None:
         """Let go of the file, finished or not."""
         self._thread.shutdown(cancel_futures=True)
+        self._digest.close()
         self._file.close()
 
 

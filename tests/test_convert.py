@@ -27,8 +27,8 @@ from mlx_wan import __version__
 from mlx_wan.bench.synthetic import as_dtype
 from mlx_wan.convert import convert, verify
 from mlx_wan.convert import write as writing
+from mlx_wan.convert.digest import hash_file
 from mlx_wan.convert.quantize import is_quantized
-from mlx_wan.convert.read import hash_file
 from mlx_wan.errors import UsageError
 from mlx_wan.loading import load_network, open_model
 from mlx_wan.models.wan import WanTransformer

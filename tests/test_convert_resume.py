@@ -189,7 +189,7 @@ def test_hashes_of_finished_sources_are_not_computed_again(source, tmp_path, mon
     opened = []
     plain = work.read_pieces
 
-    def watching(file, jobs, ring, digest):
+    def watching(file, jobs, ring, digest=None):
         opened.append((file.name, digest is not None))
         return plain(file, jobs, ring, digest)
 

@@ -40,7 +40,7 @@ def edit(path, change):
 
 def rehash(model, name):
     """Make the hash fit again, so that only the other checks are left."""
-    from mlx_wan.convert.read import hash_file
+    from mlx_wan.convert.digest import hash_file
 
     def change(settings):
         file = model / name
