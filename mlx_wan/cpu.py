@@ -27,6 +27,9 @@ LOG2_E = math.log2(math.e)
 SAFE_SCORE = 80.0  # 2^80 times any number of keys is an ordinary float32
 TINY_SCORE = -110.0  # 2^-110 times anything ordinary is normal; subnormals are 100 times slower
 
+# Overflow to infinity and NaN behave as in MLX, silently; runs look for them (health.py).
+_as_mlx = np.errstate(all="ignore")
+
 
 def is_cpu() -> bool:
     """Whether arrays made now are computed by the CPU backend."""
@@ -125,6 +128,7 @@ def _second_thread() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, "mlx-wan-pair", start)
 
 
+@_as_mlx
 def _elementwise(
     function: Callable[[np.ndarray, np.ndarray, np.ndarray], None], x: mx.array, reuse: bool
 ) -> mx.array:
@@ -135,10 +139,9 @@ def _elementwise(
     mx.eval(x, out)
     x_view, out_view = np.asarray(x), np.asarray(out)  # no copies: out is filled in place
     scratch = np.empty(min(PIECE, x.size), np.float32)
-    with np.errstate(over="ignore"):  # x / (1 + inf) is the right 0
-        for start in range(0, x.size, PIECE):
-            piece = x_view[start : start + PIECE]
-            function(piece, out_view[start : start + PIECE], scratch[: piece.size])
+    for start in range(0, x.size, PIECE):
+        piece = x_view[start : start + PIECE]
+        function(piece, out_view[start : start + PIECE], scratch[: piece.size])
     return out.reshape(shape).astype(dtype)
 
 
@@ -161,6 +164,7 @@ def _gelu_tanh(x: np.ndarray, out: np.ndarray, t: np.ndarray) -> None:
     np.divide(x, t, out=out)
 
 
+@_as_mlx
 def _by_rows(
     function: Callable[..., None],
     x: mx.array,
@@ -225,6 +229,7 @@ def _rms_norm(
         pairs *= rotary * factor[:, None]
 
 
+@_as_mlx
 def _attention_in_tiles(
     q: mx.array, k: mx.array, v: mx.array, scale: float, bias: mx.array | None
 ) -> mx.array:
@@ -321,6 +326,7 @@ def _split(length: int, most: int) -> list[slice]:
     return [slice(start, min(start + size, length)) for start in range(0, length, size)]
 
 
+@_as_mlx
 def conv_3x3(
     x: mx.array, weight: mx.array, bias: mx.array | None = None, past: mx.array | None = None
 ) -> mx.array:

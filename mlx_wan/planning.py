@@ -114,7 +114,8 @@ def replan(
     schedule = make_schedule(plan.solver, plan.steps, plan.shift)
     spans = [(expert.first_step, expert.last_step) for expert in plan.experts]
     fits = (
-        plan.latent_shape == latent_shape(folder, *size)
+        (plan.model, plan.task) == (folder.preset.id, folder.preset.task)
+        and plan.latent_shape == latent_shape(folder, *size)
         and (plan.sigmas, plan.timesteps) == (schedule.sigmas, schedule.timesteps)
         and [e.name for e in plan.experts] == [e.name for e in folder.preset.experts]
         and [0, *(last for _, last in spans)] == [*(first for first, _ in spans), plan.steps]
