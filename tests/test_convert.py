@@ -4,7 +4,6 @@ import json
 from dataclasses import replace
 
 import mlx.core as mx
-import mlx.nn as nn
 import numpy as np
 import pytest
 from checkpoints import (
@@ -28,10 +27,7 @@ from mlx_wan.bench.synthetic import as_dtype
 from mlx_wan.convert import convert, verify
 from mlx_wan.convert import write as writing
 from mlx_wan.convert.digest import hash_file
-from mlx_wan.convert.quantize import is_quantized
-from mlx_wan.errors import UsageError
 from mlx_wan.loading import load_network, open_model
-from mlx_wan.models.wan import WanTransformer
 from mlx_wan.tensorfile import read_header
 
 
@@ -171,58 +167,6 @@ def test_shards_are_split_at_the_limit(tmp_path, monkeypatch):
     assert index["weight_map"] == listed
     assert verify(tmp_path / "made") == []
     load_network(open_model(tmp_path / "made")["transformer"])
-
-
-@pytest.mark.parametrize("bits", [8, 6, 4])
-def test_quantised_equals_nn_quantize_of_the_16_bit_model(bits, tmp_path):
-    build(tmp_path / "source", "wan2.1-t2v-1.3b")
-    convert(tmp_path / "source", tmp_path / "plain")
-    convert(tmp_path / "source", tmp_path / "small", quantize=bits, group_size=32)
-    plain = stored(tmp_path / "plain", "transformer")
-    network = WanTransformer(replace(TRANSFORMER))
-    network.load_weights(list(plain.items()))
-    nn.quantize(
-        network,
-        group_size=32,
-        bits=bits,
-        class_predicate=lambda path, _: is_quantized("wan_transformer", f"{path}.weight"),
-    )
-    meant = dict(nn.utils.tree_flatten(network.parameters()))
-    found = stored(tmp_path / "small", "transformer")
-    assert found.keys() == meant.keys()
-    for name, values in meant.items():
-        assert found[name].dtype == values.dtype, name
-        assert mx.array_equal(found[name], values), name
-    parts = open_model(tmp_path / "small").components
-    assert parts["transformer"].quantization == {"bits": bits, "group_size": 32}
-    assert parts["text_encoder"].quantization == {"bits": bits, "group_size": 32}
-    assert parts["vae"].quantization is None
-    assert verify(tmp_path / "small") == []
-    for name in ("transformer", "text_encoder"):
-        load_network(open_model(tmp_path / "small")[name])
-
-
-def test_only_attention_and_feed_forward_are_quantised(tmp_path):
-    build(tmp_path / "source", "wan2.1-t2v-1.3b")
-    convert(tmp_path / "source", tmp_path / "made", quantize=8)
-    scales = {
-        n.removesuffix(".scales") for n in stored(tmp_path / "made", "transformer") if ".scal" in n
-    }
-    linears = [f"{kind}_attn.{name}" for kind in ("self", "cross") for name in "qkvo"]
-    assert scales == {f"blocks.{i}.{n}" for i in range(2) for n in (*linears, "ffn.fc1", "ffn.fc2")}
-    scales = {
-        n.removesuffix(".scales") for n in stored(tmp_path / "made", "text_encoder") if ".scal" in n
-    }
-    linears = [*(f"attn.{name}" for name in "qkvo"), "ffn.gate", "ffn.fc1", "ffn.fc2"]
-    assert scales == {f"blocks.{i}.{name}" for i in range(2) for name in linears}
-
-
-def test_group_sizes_that_do_not_divide_are_refused_with_those_that_do(tmp_path):
-    build(tmp_path / "source", "wan2.1-t2v-1.3b")
-    with pytest.raises(UsageError) as error:
-        convert(tmp_path / "source", tmp_path / "made", quantize=8, group_size=128)
-    assert "128" in error.value.message and "--group-size 32 or 64" in (error.value.hint or "")
-    assert list(tmp_path.iterdir()) == [tmp_path / "source"]  # before any work
 
 
 @pytest.mark.parametrize("modern", [False, True])
