@@ -1,18 +1,14 @@
 """Quantising while converting: the same numbers as MLX's own, for the right tensors."""
 
-from dataclasses import replace
-
 import mlx.core as mx
-import mlx.nn as nn
 import numpy as np
 import pytest
-from checkpoints import TRANSFORMER, build
+from checkpoints import build
 
 from mlx_wan.convert import convert, verify
 from mlx_wan.convert.quantize import is_quantized, quantize_8bit
 from mlx_wan.errors import UsageError
 from mlx_wan.loading import load_network, open_model
-from mlx_wan.models.wan import WanTransformer
 
 
 def stored(folder, component):
@@ -24,25 +20,25 @@ def stored(folder, component):
 
 
 @pytest.mark.parametrize("bits", [8, 6, 4])
-def test_quantised_equals_nn_quantize_of_the_16_bit_model(bits, tmp_path):
-    build(tmp_path / "source", "wan2.1-t2v-1.3b")
+@pytest.mark.parametrize("kind", ["F32", "BF16"])
+def test_quantised_weights_are_mlxs_of_the_source_and_load(kind, bits, tmp_path):
+    weights = build(tmp_path / "source", "wan2.1-t2v-1.3b", dtype=kind)["transformer"]
     convert(tmp_path / "source", tmp_path / "plain")
     convert(tmp_path / "source", tmp_path / "small", quantize=bits, group_size=32)
-    plain = stored(tmp_path / "plain", "transformer")
-    network = WanTransformer(replace(TRANSFORMER))
-    network.load_weights(list(plain.items()))
-    nn.quantize(
-        network,
-        group_size=32,
-        bits=bits,
-        class_predicate=lambda path, _: is_quantized("wan_transformer", f"{path}.weight"),
-    )
-    meant = dict(nn.utils.tree_flatten(network.parameters()))
-    found = stored(tmp_path / "small", "transformer")
-    assert found.keys() == meant.keys()
-    for name, values in meant.items():
-        assert found[name].dtype == values.dtype, name
-        assert mx.array_equal(found[name], values), name
+    plain, found = (stored(tmp_path / name, "transformer") for name in ("plain", "small"))
+    for name, array in weights.items():
+        if not is_quantized("wan_transformer", name):
+            assert mx.array_equal(found.pop(name), plain[name]), name
+            continue
+        values = mx.array(array) if kind == "F32" else mx.array(array).astype(mx.bfloat16)
+        stem = name.removesuffix(".weight")
+        codes, scales, biases = mx.quantize(values, group_size=32, bits=bits)
+        assert mx.array_equal(found.pop(name), codes), name
+        for part, meant in (("scales", scales), ("biases", biases)):
+            value = found.pop(f"{stem}.{part}")
+            assert value.dtype == mx.bfloat16
+            assert mx.array_equal(value, meant.astype(mx.bfloat16)), name
+    assert not found
     parts = open_model(tmp_path / "small").components
     assert parts["transformer"].quantization == {"bits": bits, "group_size": 32}
     assert parts["text_encoder"].quantization == {"bits": bits, "group_size": 32}
@@ -50,6 +46,19 @@ def test_quantised_equals_nn_quantize_of_the_16_bit_model(bits, tmp_path):
     assert verify(tmp_path / "small") == []
     for name in ("transformer", "text_encoder"):
         load_network(open_model(tmp_path / "small")[name])
+
+
+def test_a_quantised_weight_is_close_to_its_source(tmp_path):
+    weights = build(tmp_path / "source", "wan2.1-t2v-1.3b")["transformer"]
+    for bits, error in ((8, 0.012), (6, 0.03), (4, 0.1)):
+        convert(tmp_path / "source", tmp_path / str(bits), quantize=bits)
+        found = stored(tmp_path / str(bits), "transformer")
+        for name in ("blocks.0.self_attn.q", "blocks.1.ffn.fc2"):
+            codes, scales, biases = (found[f"{name}.{p}"] for p in ("weight", "scales", "biases"))
+            parts = codes, scales.astype(mx.float32), biases.astype(mx.float32)
+            again = np.array(mx.dequantize(*parts, group_size=64, bits=bits))
+            spread = np.abs(weights[f"{name}.weight"]).max()
+            assert np.abs(again - weights[f"{name}.weight"]).max() < error * spread
 
 
 def test_only_attention_and_feed_forward_are_quantised(tmp_path):
@@ -98,6 +107,6 @@ def test_the_fast_8_bit_way_is_mlxs_to_the_last_bit(kind, group_size, dtype):
     values = mx.array(VALUES[kind].astype(np.float32)).astype(dtype)
     meant = mx.quantize(values, group_size=group_size, bits=8)
     codes, *more = quantize_8bit(values, group_size)
-    np.testing.assert_array_equal(codes.reshape(-1), np.array(meant[0].view(mx.uint8)).reshape(-1))
+    np.testing.assert_array_equal(codes, np.array(meant[0].view(mx.uint8)).reshape(-1))
     for ours, theirs in zip(more, meant[1:], strict=True):
         assert mx.array_equal(ours.reshape(-1), theirs.reshape(-1))
