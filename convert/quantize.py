@@ -55,23 +55,16 @@ def convert_piece(piece: Piece) -> list[np.ndarray]:
     if job.info.dtype == job.dtype and job.quantization is None:
         return [data.reshape(-1).view(np.uint8)]
     values = _floats(job, data)
-    if job.quantization is not None:
-        return _quantized(values.reshape(-1, job.reorder.shape[1]), job.quantization, job.dtype)
-    values = values.astype(_FLOATS[job.dtype])
-    if job.dtype == "F16":
-        _check_range(job, values)
-    return [_bytes(values)]
-
-
-def _quantized(values: mx.array, quantization: Quantization, dtype: str) -> list[np.ndarray]:
-    """Codes, scales and biases of whole rows, from the values as precise as the source has them."""
-    bits, group_size = quantization.bits, quantization.group_size
+    if job.quantization is None:
+        return [_rounded(job, values)]
+    values = values.reshape(-1, job.reorder.shape[1])  # as precise as the source has them
+    bits, group_size = job.quantization.bits, job.quantization.group_size
     if bits == 8 and is_cpu():
         codes, *more = quantize_8bit(values, group_size)
     else:
         packed, *more = mx.quantize(values, group_size=group_size, bits=bits)
         codes = _bytes(packed)
-    return [codes, *(_bytes(part.astype(_FLOATS[dtype])) for part in more)]
+    return [codes, *(_rounded(job, part) for part in more)]
 
 
 def quantize_8bit(values: mx.array, group_size: int) -> tuple[np.ndarray, mx.array, mx.array]:
@@ -100,8 +93,9 @@ def quantize_8bit(values: mx.array, group_size: int) -> tuple[np.ndarray, mx.arr
 def _extremes(groups: mx.array) -> tuple[mx.array, mx.array]:
     """The least and the greatest number of each row (n, 1), without comparing floats.
 
-    As integers, positive floats keep their order. Negative ones (below 0 as signed integers, above
-    all positive ones as unsigned) are turned round: the greatest is the one nearest to 0's bits.
+    The bits of floats, taken as integers, keep the order of positive numbers and reverse that of
+    negative ones. So if a row has any negative number (below 0 as a signed integer, above all
+    positive ones as an unsigned), the greatest unsigned integer is the least number.
     """
     kinds = (mx.int32, mx.uint32) if groups.itemsize == 4 else (mx.int16, mx.uint16)
     signed, unsigned = (groups.view(kind) for kind in kinds)
@@ -132,11 +126,14 @@ def _floats(job: TensorJob, data: np.ndarray) -> mx.array:
     return mx.array(data)
 
 
-def _check_range(job: TensorJob, values: mx.array) -> None:
-    if job.info.dtype != "F16" and mx.any(mx.isinf(values)).item():
+def _rounded(job: TensorJob, values: mx.array) -> np.ndarray:
+    """The bytes in the dtype of the job. Raises BadFileError for what float16 cannot hold."""
+    stored = values.astype(_FLOATS[job.dtype])
+    if job.dtype == "F16" and values.dtype != mx.float16 and mx.any(mx.isinf(stored)).item():
         raise BadFileError(
             f"{job.name} in {job.file} has values beyond float16", "use --dtype bf16 or fp32"
         )
+    return _bytes(stored)
 
 
 def _bytes(array: mx.array) -> Any:

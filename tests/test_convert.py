@@ -27,6 +27,7 @@ from mlx_wan.bench.synthetic import as_dtype
 from mlx_wan.convert import convert, verify
 from mlx_wan.convert import write as writing
 from mlx_wan.convert.digest import hash_file
+from mlx_wan.errors import BadFileError, ModelError
 from mlx_wan.loading import load_network, open_model
 from mlx_wan.tensorfile import read_header
 
@@ -138,13 +139,14 @@ def test_rounding_matches_mlx_at_ties_and_extremes(tmp_path):
     assert mx.array_equal(found.view(mx.uint16), meant.view(mx.uint16))
 
 
-def test_values_beyond_float16_are_refused_not_made_infinite(tmp_path):
+@pytest.mark.parametrize(("part", "options"), [("bias", {}), ("weight", {"quantize": 8})])
+def test_values_beyond_float16_are_refused_not_made_infinite(part, options, tmp_path):
     weights = build(tmp_path / "source", "wan2.1-t2v-1.3b")["transformer"]
-    weights["blocks.1.ffn.fc2.bias"][3] = 70_000
+    weights[f"blocks.1.ffn.fc2.{part}"].reshape(-1)[3] = 70_000
     foreign = to_layout("wan_transformer", weights, "original")
     write_safetensors(tmp_path / "source" / "diffusion_pytorch_model.safetensors", foreign)
-    with pytest.raises(Exception, match=r"blocks\.1\.ffn\.fc2\.bias.*beyond float16"):
-        convert(tmp_path / "source", tmp_path / "made", dtype="fp16")
+    with pytest.raises(BadFileError, match=rf"blocks\.1\.ffn\.fc2\.{part}.*beyond float16"):
+        convert(tmp_path / "source", tmp_path / "made", dtype="fp16", **options)
     assert not (tmp_path / "made").exists()
     convert(tmp_path / "source", tmp_path / "bf16")
 
@@ -364,7 +366,7 @@ def test_mini_with_equal_experts_needs_its_name(tmp_path):
     high = tmp_path / "source" / "high_noise_model" / "diffusion_pytorch_model.safetensors"
     low = tmp_path / "source" / "low_noise_model" / "diffusion_pytorch_model.safetensors"
     low.write_bytes(high.read_bytes())
-    with pytest.raises(Exception, match="one expert is there twice"):
+    with pytest.raises(ModelError, match="one expert is there twice"):
         convert(tmp_path / "source", tmp_path / "made")
     convert(tmp_path / "source", tmp_path / "made", model="wan-mini", dtype="fp32")
     assert open_model(tmp_path / "made").preset.id == "wan-mini"
