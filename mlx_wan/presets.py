@@ -27,7 +27,11 @@ class Expert:
 
 @dataclass(frozen=True)
 class Preset:
-    """Defaults of one published model. `experts` are in the order they run, noisiest first."""
+    """Defaults of one published model. `experts` are in the order they run, noisiest first.
+
+    For the studio: `loops` when the last frame leads back to the first, `stretch` how much slower
+    than `fps` it is played, `format` what is delivered when nobody asks for a size.
+    """
 
     id: str
     title: str
@@ -41,6 +45,9 @@ class Preset:
     vae: str = "wan21"  # or "wan22"
     solver: str = "unipc"
     negative_prompt: str = WAN_NEGATIVE_PROMPT
+    loops: bool = False
+    stretch: float = 1.0
+    format: str | None = None
 
     @property
     def takes_image(self) -> bool:
@@ -105,6 +112,9 @@ PRESETS = {
             num_frames=17,
             fps=16,
             sizes=((64, 64), (80, 48), (48, 80)),
+            loops=True,
+            stretch=3.0,
+            format="wide",
         ),
     )
 }

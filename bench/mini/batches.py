@@ -39,11 +39,15 @@ class LatentStore:
         return sum(map(len, self.entries.values()))
 
     def draw(self, count: int, rng: np.random.Generator) -> tuple[np.ndarray, Tensor]:
-        """Entry numbers (count,) and latents (count, 16, 5, h, w) of one size."""
+        """Entry numbers (count,) and latents (count, 16, 5, h, w) of one size.
+
+        They come in pairs, a clip and the same one backwards, which are neighbours in a shard.
+        """
         sizes = list(self.entries)
         shares = np.array([len(self.entries[size]) for size in sizes]) / len(self)
         size = sizes[int(rng.choice(len(sizes), p=shares))]
-        rows = rng.integers(len(self.entries[size]), size=count)
+        pairs = rng.integers(len(self.entries[size]) // 2, size=count // 2)
+        rows = np.stack([2 * pairs, 2 * pairs + 1], axis=1).ravel()
         return self.entries[size][rows], torch.from_numpy(self.latents[size][rows]).float()
 
 
@@ -55,11 +59,20 @@ class Captions:
         self.entries: dict[int, Entry] = {}
 
     def draw(self, entries: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """A new caption for each entry: ids (n, longest) and their lengths (n,)."""
+        """A new caption for each entry: ids (n, longest) and their lengths (n,).
+
+        Both of a pair are worded alike, so that only what they show makes a difference.
+        """
         for index in map(int, entries):
             if index not in self.entries:
                 self.entries[index] = entry(index)
-        return self.encode([self.entries[int(index)].caption(rng) for index in entries])
+        wordings = rng.integers(2**31, size=(len(entries) + 1) // 2)
+        return self.encode(
+            [
+                self.entries[int(index)].caption(np.random.default_rng(wordings[i // 2]))
+                for i, index in enumerate(entries)
+            ]
+        )
 
     def encode(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         rows = [self.tokenizer(text) for text in texts]

@@ -1,9 +1,11 @@
 """Paints a `Look` as 17 frames of soft abstract motion. Numpy only.
 
 Every clip is a perfect loop of 16 frames (frame 16 is frame 0): all motion is a function of
-`tau = frame / 16` with whole periods. Lengths are in units; one unit is the same number of pixels
-in every size of a family, so that only the window changes. Layers are laid over each other, not
-added, so that light backgrounds work too.
+`tau = frame / 16` with whole periods. What repeats in space moves by one period per loop, a quarter
+per latent frame, so that latent frames tell its direction; fast is a longer period, not two of
+them, which would be half a period per latent frame and look the same both ways. Lengths are in
+units; one unit is the same number of pixels in every size of a family, so that only the window
+changes. Layers are laid over each other, not added, so that light backgrounds work too.
 """
 
 from collections.abc import Callable
@@ -154,9 +156,8 @@ def _particles(canvas: Canvas, look: Look, rng: np.random.Generator) -> None:
 
 
 def _waves(canvas: Canvas, look: Look, rng: np.random.Generator) -> None:
-    sign = 1 if look.direction == "left" else -1
-    turns = 2 if look.speed == "fast" else 1
-    low, high = {"slow": (1.2, 1.7), "medium": (0.75, 1.1), "fast": (0.75, 1.1)}[look.speed]
+    turn = TAU if look.direction == "left" else -TAU
+    low, high = {"slow": (1.2, 1.7), "medium": (0.8, 1.1), "fast": (0.5, 0.65)}[look.speed]
     layers = int(rng.integers(2, 5))
     top = rng.uniform(-0.4, -0.05)
     for i in range(layers):
@@ -164,11 +165,11 @@ def _waves(canvas: Canvas, look: Look, rng: np.random.Generator) -> None:
         middle = canvas.half[1] * (top + (0.75 - top) * i / layers)
         height = rng.uniform(0.05, 0.11)
         frequency, phase, phase2 = rng.uniform(low, high), *rng.uniform(0, 1, 2)
-        at = frequency * canvas.x + sign * turns * TAU
+        at = frequency * canvas.x
         crest = (
             middle
-            + height * np.sin(2 * np.pi * (at + phase))
-            + 0.3 * height * np.sin(4 * np.pi * (at + phase2))
+            + height * np.sin(2 * np.pi * (at + turn + phase))
+            + 0.3 * height * np.sin(2 * np.pi * (2 * at + turn + phase2))
         )
         below = canvas.y - crest  # (16, H, W), positive inside the wave
         inside = 1 / (1 + np.exp(np.minimum(-below / 0.016, 40)))
@@ -185,10 +186,11 @@ def _sweep(canvas: Canvas, look: Look, rng: np.random.Generator) -> None:
     tx, ty = TURNS[look.direction or "right"]
     ax, ay = tx * np.cos(tilt) - ty * np.sin(tilt), tx * np.sin(tilt) + ty * np.cos(tilt)
     along = canvas.x * ax + canvas.y * ay  # (1, H, W), grows the way the beam goes
-    turns, width = {"slow": (1, 0.24), "medium": (1, 0.15), "fast": (2, 0.15)}[look.speed]
-    width *= rng.uniform(0.85, 1.15)
+    # A beam crosses once per loop; a fast one in less time, and then it waits out of sight.
+    share, width = {"slow": (1.0, 0.25), "medium": (1.0, 0.19), "fast": (0.7, 0.24)}[look.speed]
+    width *= rng.uniform(0.9, 1.1)
     reach = canvas.half[0] * abs(ax) + canvas.half[1] * abs(ay) + 2.2 * width
-    centre = reach * (2 * ((turns * TAU + rng.uniform(0, 1)) % 1) - 1)
+    centre = reach * (2 * ((TAU + rng.uniform(0, 1)) % 1) / share - 1)
     beam = np.exp(-(((along - centre) / width) ** 2))
     trail = 0.3 * np.exp(-(((along - centre + 0.8 * width) / (1.6 * width)) ** 2))
     canvas.lay((0.8 * trail).astype(np.float32), canvas.accent)
@@ -196,23 +198,22 @@ def _sweep(canvas: Canvas, look: Look, rng: np.random.Generator) -> None:
 
 
 def _aurora(canvas: Canvas, look: Look, rng: np.random.Generator) -> None:
-    sign = 1 if look.direction == "left" else -1
-    turns = 2 if look.speed == "fast" else 1
-    low, high = {"slow": (1.0, 1.4), "medium": (0.65, 0.9), "fast": (0.65, 0.9)}[look.speed]
+    turn = TAU if look.direction == "left" else -TAU
+    low, high = {"slow": (1.0, 1.4), "medium": (0.65, 0.9), "fast": (0.42, 0.55)}[look.speed]
     for strength in (0.6, 0.95):
         frequency, phase, phase2 = rng.uniform(low, high), *rng.uniform(0, 1, 2)
-        at = frequency * canvas.x + sign * turns * TAU
+        at = frequency * canvas.x
         edge = (
             canvas.half[1] * rng.uniform(-0.05, 0.55)
-            + 0.09 * np.sin(2 * np.pi * (at + phase))
-            + 0.035 * np.sin(4 * np.pi * (at + phase2))
+            + 0.09 * np.sin(2 * np.pi * (at + turn + phase))
+            + 0.035 * np.sin(2 * np.pi * (2 * at + turn + phase2))
         )
         above = edge - canvas.y  # (16, H, W), positive inside the curtain
         tail = rng.uniform(0.22, 0.34)
         curtain = np.exp(-np.maximum(above, 0) / tail) / (
             1 + np.exp(np.minimum(-above / 0.018, 40))
         )
-        folds = 0.72 + 0.28 * np.sin(2 * np.pi * (3 * at + rng.uniform(0, 1)))
+        folds = 0.72 + 0.28 * np.sin(2 * np.pi * (3 * at + turn + rng.uniform(0, 1)))
         light = (strength * curtain * folds).astype(np.float32)
         rise = _smooth((above - 0.08) / (1.6 * tail))[..., None]
         colour = canvas.glow(light, True, 0.3) * (1 - rise) + canvas.accent * rise
@@ -222,14 +223,12 @@ def _aurora(canvas: Canvas, look: Look, rng: np.random.Generator) -> None:
 def _rings(canvas: Canvas, look: Look, rng: np.random.Generator) -> None:
     cx, cy = rng.uniform(-0.22, 0.22, 2) * np.array(canvas.half)
     distance = np.sqrt((canvas.x - cx) ** 2 + (canvas.y - cy) ** 2)  # (1, H, W)
-    spacing = rng.uniform(0.24, 0.32)
-    turns = 2 if look.speed == "fast" else 1
-    if look.speed == "slow":
-        spacing *= 0.75
-    sign = -1 if look.direction == "out" else 1
-    phase = distance / spacing + sign * turns * TAU + rng.uniform(0, 1)
+    low, high = {"slow": (0.28, 0.32), "medium": (0.37, 0.43), "fast": (0.52, 0.6)}[look.speed]
+    spacing = rng.uniform(low, high)
+    turn = -TAU if look.direction == "out" else TAU
+    phase = distance / spacing + turn + rng.uniform(0, 1)
     off = np.abs(phase - np.round(phase)) * spacing
-    line = np.exp(-((off / (0.2 * spacing)) ** 2))
+    line = np.exp(-((off / (0.22 * spacing)) ** 2))
     light = line * np.exp(-((distance / rng.uniform(0.55, 0.75)) ** 2))
     core = 0.8 * np.exp(-((distance / 0.09) ** 2))
     light = np.maximum(light, core).astype(np.float32)

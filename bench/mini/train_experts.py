@@ -1,4 +1,4 @@
-"""Fine-tunes the joint model of `train_joint` into the two experts, one after the other.
+"""Fine-tunes the joint model of `train_joint` into the two experts, each in a process of its own.
 
 The text encoder stays as it is. The high-noise expert sees sigma in [0.875, 1] uniformly, the
 low-noise expert the density of the joint run below it. Each goes on from RUN/<expert>.pt.
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.multiprocessing
 from torch import Tensor, nn
 
 from .batches import TOKENIZER, Captions, LatentStore
@@ -38,9 +39,12 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--ema", type=float, default=0.99)
     args = parser.parse_args()
+    torch.multiprocessing.spawn(train, (args,), len(EXPERTS))
+
+
+def train(rank: int, args: argparse.Namespace) -> None:
     torch.set_num_threads(1)
-    for expert in EXPERTS:
-        ExpertTraining(args, expert).run()
+    ExpertTraining(args, EXPERTS[rank]).run()
 
 
 class ExpertTraining:
@@ -121,9 +125,13 @@ class ExpertTraining:
 
 
 def expert_sigmas(expert: str, count: int) -> Tensor:
+    """The sigmas of `count` samples, the same for both of a pair."""
+    count //= 2
     if expert == "low_noise":
-        return draw_sigmas(count, 0.0, BOUNDARY)
-    return BOUNDARY + (1 - BOUNDARY) * (torch.randperm(count) + torch.rand(count)) / count
+        sigma = draw_sigmas(count, 0.0, BOUNDARY)
+    else:
+        sigma = BOUNDARY + (1 - BOUNDARY) * (torch.randperm(count) + torch.rand(count)) / count
+    return sigma.repeat_interleave(2)
 
 
 if __name__ == "__main__":

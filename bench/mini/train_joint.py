@@ -1,19 +1,25 @@
 """Trains text encoder and transformer together on stored latents (`encode` writes them).
 
 The velocity noise - x0 is learnt at sigma = 3u / (1 + 2u), u uniform. Some steps take single latent
-frames as images, four times as many: layout is learnt there for a quarter of the work. A run is
-resumed from RUN/checkpoint.pt; while a file RUN/PAUSE exists it sleeps. Progress is counted in
-training time, so the rate reaches zero after --minutes on any machine, however busy.
+frames as images, four times as many: layout is learnt there for a quarter of the work. Clips come
+in pairs, forwards and backwards, with the same noise: what differs is what the direction does.
+A run is resumed from RUN/checkpoint.pt; while a file RUN/PAUSE exists it sleeps. Progress is
+counted in training time, so the rate reaches zero after --minutes on any machine, however busy.
+Each of --processes trains on one core with samples of its own; their gradients are averaged.
 """
 
 import argparse
 import copy
+import datetime
 import json
+import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
+import torch.multiprocessing
 from torch import Tensor, nn
 
 from .batches import TOKENIZER, Captions, LatentStore, one_frame
@@ -43,7 +49,8 @@ def main() -> None:
     parser.add_argument("--init", type=Path, required=True, help="checkpoint folder to start from")
     parser.add_argument("--scratch", action="store_true", help="of --init take the tokenizer only")
     parser.add_argument("--minutes", type=float, default=480, help="training time in all")
-    parser.add_argument("--batch", type=int, default=48, help="clips in a step")
+    parser.add_argument("--batch", type=int, default=48, help="clips in a step of one process")
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--decay", type=float, default=0.25, help="last part with a falling rate")
     parser.add_argument("--images", type=float, default=0.75, help="share of image steps at first")
@@ -51,20 +58,34 @@ def main() -> None:
     parser.add_argument("--ema", type=float, default=0.998)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as meeting:
+        torch.multiprocessing.spawn(train, (args, f"{meeting}/place"), args.processes)
+
+
+def train(rank: int, args: argparse.Namespace, meeting: str) -> None:
+    """The work of one process."""
     torch.set_num_threads(1)
-    training = Training(args)
+    dist.init_process_group(
+        "gloo",
+        init_method=f"file://{meeting}",
+        rank=rank,
+        world_size=args.processes,
+        timeout=datetime.timedelta(hours=24),  # of a pause
+    )
+    training = Training(args, rank)
     while training.progress < 1:
         while (args.run / "PAUSE").exists():
             time.sleep(2)
         training.step()
     training.save()
+    dist.destroy_process_group()
 
 
 class Training:
-    """The state of a run, and one step of it."""
+    """The state of a run, and one step of it. Only rank 0 writes files."""
 
-    def __init__(self, args: argparse.Namespace):
-        self.args = args
+    def __init__(self, args: argparse.Namespace, rank: int):
+        self.args, self.rank = args, rank
         torch.manual_seed(args.seed)
         self.rng = np.random.default_rng(args.seed)
         self.model = start_model(args.init, args.scratch)
@@ -80,6 +101,9 @@ class Training:
         self.checkpoint = args.run / "checkpoint.pt"
         if self.checkpoint.exists():
             self.resume()
+        if rank:
+            torch.manual_seed(args.seed + 1000 * rank + self.steps)
+            self.rng = np.random.default_rng((args.seed, rank, self.steps))
         self.saved = self.elapsed
 
     @property
@@ -96,19 +120,34 @@ class Training:
         if images:
             latents = one_frame(latents, self.rng)
         ids, lengths = self.captions.draw(entries, self.rng)
-        sigma = draw_sigmas(count)
+        sigma = draw_sigmas(count // 2).repeat_interleave(2)
         losses = velocity_losses(self.model, latents, sigma, ids, lengths)
         losses.mean().backward()
+        spent, samples = self.average_gradients(time.monotonic() - began, count)
         self.update()
         self.log.add(sigma, losses.detach(), images)
         self.steps += 1
-        self.samples += count
-        self.elapsed += time.monotonic() - began
+        self.samples += samples
+        self.elapsed += spent
         if self.steps % LOG_EVERY == 0:
             self.store.refresh()
-            self.log.write(self.steps, self.samples, self.elapsed, len(self.store))
+            if self.rank == 0:
+                self.log.write(self.steps, self.samples, self.elapsed, len(self.store))
         if self.elapsed - self.saved > SAVE_SECONDS:
             self.save()
+
+    def average_gradients(self, seconds: float, count: int) -> tuple[float, int]:
+        """Over all processes; likewise the mean seconds they took, and their samples together."""
+        gradients = [w.grad for w in self.model.parameters() if w.grad is not None]
+        counts = torch.tensor([seconds, float(count)])
+        flat = torch.cat([gradient.flatten() for gradient in gradients] + [counts])
+        dist.all_reduce(flat)
+        flat /= self.args.processes
+        start = 0
+        for gradient in gradients:
+            gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
+            start += gradient.numel()
+        return flat[-2].item(), round(flat[-1].item() * self.args.processes)
 
     def update(self) -> None:
         rate = self.args.rate * min((self.steps + 1) / 60, (1 - self.progress) / self.args.decay, 1)
@@ -126,6 +165,9 @@ class Training:
             )
 
     def save(self) -> None:
+        self.saved = self.elapsed
+        if self.rank:
+            return
         state = {
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict(),
@@ -138,7 +180,6 @@ class Training:
         partial = self.checkpoint.with_suffix(".partial")
         torch.save(state, partial)
         partial.replace(self.checkpoint)
-        self.saved = self.elapsed
 
     def resume(self) -> None:
         state = torch.load(self.checkpoint, weights_only=True)
@@ -147,7 +188,8 @@ class Training:
         self.steps, self.samples, self.elapsed = state["counts"]
         torch.set_rng_state(state["torch_rng"])
         self.rng.bit_generator.state = json.loads(state["numpy_rng"])
-        print(f"resumed after {self.steps} steps, {self.elapsed / 60:.1f} minutes", flush=True)
+        if self.rank == 0:
+            print(f"resumed after {self.steps} steps, {self.elapsed / 60:.1f} minutes", flush=True)
 
 
 def start_model(init: Path, scratch: bool) -> Model:
@@ -178,8 +220,8 @@ def draw_sigmas(count: int, low: float = 0.0, high: float = 1.0) -> Tensor:
 def velocity_losses(
     model: nn.Module, latents: Tensor, sigma: Tensor, ids: Tensor, lengths: Tensor
 ) -> Tensor:
-    """Mean squared error of each sample's velocity, (B,)."""
-    noise = torch.randn_like(latents)
+    """Mean squared error of each sample's velocity, (B,); neighbours get the same noise."""
+    noise = torch.randn_like(latents[::2]).repeat_interleave(2, 0)
     level = sigma.view(-1, 1, 1, 1, 1)
     velocity = model(torch.lerp(latents, noise, level), sigma, ids, lengths)
     return (velocity - (noise - latents)).square().flatten(1).mean(1)
