@@ -17,10 +17,11 @@ from mlx_wan import __version__
 from mlx_wan.errors import ModelError, UsageError
 from mlx_wan.events import Report, ignore
 from mlx_wan.home import expanded
+from mlx_wan.loading import FORMAT_VERSION
 from mlx_wan.presets import PRESETS
 
 from .choose import Model, choose
-from .config import FORMAT_VERSION, folder_config, write_small_files
+from .config import folder_config, write_small_files
 from .discover import discover
 from .hub import find_source
 from .prepare import DTYPES, check_options, plan_jobs

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from mlx_wan import __version__
+from mlx_wan.loading import FORMAT_VERSION
 
 from .choose import Model
 from .prepare import DTYPE_NAMES, component_dtype
 from .write import Journal, Shard, shard_index, write_atomically
-
-FORMAT_VERSION = 1
 
 
 def write_small_files(

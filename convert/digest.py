@@ -3,7 +3,6 @@
 import hashlib
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 HASH_BEHIND = 4
@@ -30,9 +29,3 @@ class Digest:
     def close(self) -> None:
         """Let go of the thread once it has hashed what it was given."""
         self._thread.shutdown()
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,17 +11,11 @@ from math import isfinite, prod
 from typing import Any
 
 from mlx_wan.errors import BadFileError, MlxWanError
+from mlx_wan.loading import NETWORKS
 
 Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
 
-# network name -> (module, config class, network class)
-NETWORKS = {
-    "wan_transformer": ("wan", "WanConfig", "WanTransformer"),
-    "umt5": ("umt5", "UMT5Config", "UMT5Encoder"),
-    "wan_vae21": ("vae_wan21", "WanVAE21Config", "WanVAE21"),
-    "wan_vae22": ("vae_wan22", "WanVAE22Config", "WanVAE22"),
-}
 HEAD_DIM = 128  # of every published Wan; only for files without a config.json (ComfyUI)
 TEXT_LEN = 512  # likewise
 

@@ -7,14 +7,14 @@ from typing import Any
 
 from mlx_wan.errors import BadFileError, MlxWanError, ModelError
 from mlx_wan.events import Event, Report, ignore
+from mlx_wan.files import file_sha256
 from mlx_wan.home import expanded
+from mlx_wan.loading import FORMAT_VERSION, NETWORKS
 from mlx_wan.tensorfile import read_header
 
-from .config import FORMAT_VERSION
-from .digest import hash_file
 from .discover import read_json
 from .quantize import is_quantized
-from .sizes import NETWORKS, config_from_json, expected_shapes
+from .sizes import config_from_json, expected_shapes
 
 
 def verify(dest: str | Path, progress: Report | None = None) -> list[str]:
@@ -62,7 +62,7 @@ def _check_file(dest: Path, name: str, entry: dict[str, Any]) -> str | None:
     size = path.stat().st_size
     if size != entry["size"]:
         return f"has {size:,} bytes, not {entry['size']:,}"
-    if hash_file(path) != entry["sha256"]:
+    if file_sha256(path) != entry["sha256"]:
         return "has other contents than when it was written (SHA-256)"
     return None
 

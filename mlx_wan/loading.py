@@ -23,7 +23,7 @@ _MAX_CONFIG_BYTES = 8_000_000
 _STORED = ("F32", "F16", "BF16", "U32")  # U32: packed codes of quantised weights
 
 # network name in config.json -> (module, config class, network class)
-_NETWORKS = {
+NETWORKS = {
     "wan_transformer": ("wan", "WanConfig", "WanTransformer"),
     "umt5": ("umt5", "UMT5Config", "UMT5Encoder"),
     "wan_vae21": ("vae_wan21", "WanVAE21Config", "WanVAE21"),
@@ -156,7 +156,7 @@ def load_network(component: Component, *, widen: bool = True) -> Any:
     from .cpu import is_cpu
     from .tensorfile import read_header
 
-    class_name = _NETWORKS[component.network][2]
+    class_name = NETWORKS[component.network][2]
     network = getattr(network_module(component), class_name)(network_config(component))
     weights: dict[str, mx.array] = {}
     for file in component.files:
@@ -195,18 +195,18 @@ def load_tokenizer(folder: ModelFolder) -> Any:
 
 def network_config(component: Component) -> Any:
     """The config dataclass of a component. Raises BadFileError when the fields do not fit."""
-    config_class = getattr(network_module(component), _NETWORKS[component.network][1])
+    config_class = getattr(network_module(component), NETWORKS[component.network][1])
     return network_settings(component.name, config_class, component.config)
 
 
 def network_module(component: Component) -> ModuleType:
     """The module in `models/` that a component's network is from."""
-    if component.network not in _NETWORKS:
+    if component.network not in NETWORKS:
         raise ModelError(
-            f"{component.name} is a {component.network!r}; known: {', '.join(_NETWORKS)}",
+            f"{component.name} is a {component.network!r}; known: {', '.join(NETWORKS)}",
             "it was converted by a newer version: pip install -U mlx-wan",
         )
-    return import_module(f".models.{_NETWORKS[component.network][0]}", __package__)
+    return import_module(f".models.{NETWORKS[component.network][0]}", __package__)
 
 
 def _read_config(file: Path) -> bytes:

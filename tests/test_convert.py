@@ -26,8 +26,8 @@ from mlx_wan import __version__
 from mlx_wan.bench.synthetic import as_dtype
 from mlx_wan.convert import convert, verify
 from mlx_wan.convert import write as writing
-from mlx_wan.convert.digest import hash_file
 from mlx_wan.errors import BadFileError, ModelError
+from mlx_wan.files import file_sha256
 from mlx_wan.loading import load_network, open_model
 from mlx_wan.tensorfile import read_header
 
@@ -93,7 +93,7 @@ def test_config_says_what_it_is_and_where_it_came_from(tmp_path):
     assert config["dropped"] == []
     for name, told in config["source"]["files"].items():
         file = tmp_path / "source" / name
-        assert told == {"size": file.stat().st_size, "sha256": hash_file(file)}
+        assert told == {"size": file.stat().st_size, "sha256": file_sha256(file)}
     assert "google/umt5-xxl/spiece.model" in config["source"]["files"]
     assert "low_noise_model/config.json" in config["source"]["files"]
     on_disk = {
@@ -103,7 +103,7 @@ def test_config_says_what_it_is_and_where_it_came_from(tmp_path):
     }
     assert on_disk == {"config.json", *config["files"]}
     for name, told in config["files"].items():
-        assert told["sha256"] == hash_file(tmp_path / "made" / name)
+        assert told["sha256"] == file_sha256(tmp_path / "made" / name)
     assert (tmp_path / "made" / "tokenizer" / "spiece.model").read_bytes() == spiece_model()
 
 

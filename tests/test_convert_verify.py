@@ -40,11 +40,11 @@ def edit(path, change):
 
 def rehash(model, name):
     """Make the hash fit again, so that only the other checks are left."""
-    from mlx_wan.convert.digest import hash_file
+    from mlx_wan.files import file_sha256
 
     def change(settings):
         file = model / name
-        settings["files"][name] = {"size": file.stat().st_size, "sha256": hash_file(file)}
+        settings["files"][name] = {"size": file.stat().st_size, "sha256": file_sha256(file)}
 
     edit(model / "config.json", change)
 
