@@ -10,7 +10,8 @@ import numpy as np
 from .conditioning import ImageCondition, PromptEmbeds, encode_image, encode_prompt
 from .cpu import run_pair
 from .errors import GenerationError
-from .loading import ModelFolder, load_network
+from .loading import Component, ModelFolder, load_network
+from .memory import loaded_bytes
 from .plan import Plan
 from .sampling import Schedule, make_solver
 
@@ -54,9 +55,11 @@ def denoise(
         del expert  # else two are in memory while the next one loads
 
 
-def decode(plan: Plan, folder: ModelFolder, latents: mx.array) -> Iterator[np.ndarray]:
+def decode(
+    plan: Plan, folder: ModelFolder, latents: mx.array, networks: "Networks | None" = None
+) -> Iterator[np.ndarray]:
     """Latents -> frames, uint8 `(t, H, W, 3)`, a few at a time: peak memory has no T in it."""
-    vae = load_network(folder["vae"])
+    vae = (networks or Networks()).load(folder["vae"])
     for chunk in vae.decode_chunks(latents):
         if not mx.isfinite(chunk).all().item():
             raise GenerationError(
@@ -67,11 +70,53 @@ def decode(plan: Plan, folder: ModelFolder, latents: mx.array) -> Iterator[np.nd
         yield np.array(((chunk[0] + 1) * 127.5).astype(mx.uint8))
 
 
+class Networks:
+    """Loads networks, and leaves those of one model loaded for its next run where memory allows.
+
+    Only between runs that say so by sharing one of these: alone, a stage lets go of what it used.
+    The text encoder is not kept; it is let go layer by layer while it runs.
+    """
+
+    def __init__(self) -> None:
+        self._model: str | None = None
+        self._kept: dict[str, Any] = {}
+        self._keep = False
+
+    def begin(self, plan: Plan, folder: ModelFolder) -> None:
+        """Decide for a run, and forget what it has no use or no room for.
+
+        Everything kept has to fit beside the run's own peak.
+        """
+        names = [*(expert.name for expert in plan.experts), "vae"]
+        weights = sum(loaded_bytes(folder[name]) for name in names)
+        self._keep = plan.memory.peak + weights <= plan.memory.available
+        if not self._keep or self._model != folder.fingerprint:
+            self._kept.clear()
+            mx.clear_cache()
+        self._model = folder.fingerprint
+
+    def load(self, component: Component) -> Any:
+        """The network of a component, with its weights."""
+        if component.name in self._kept:
+            return self._kept[component.name]
+        network = load_network(component)
+        if self._keep:
+            self._kept[component.name] = network
+        return network
+
+
 class Experts:
     """The experts of a plan, taking turns in memory unless the plan found room for all."""
 
-    def __init__(self, plan: Plan, folder: ModelFolder, embeds: PromptEmbeds):
+    def __init__(
+        self,
+        plan: Plan,
+        folder: ModelFolder,
+        embeds: PromptEmbeds,
+        networks: Networks | None = None,
+    ):
         self.plan, self.folder, self.embeds = plan, folder, embeds
+        self.networks = networks or Networks()
         self.loaded: dict[str, GuidedExpert] = {}
 
     def at(self, step: int) -> "GuidedExpert":
@@ -80,7 +125,7 @@ class Experts:
         if wanted.name not in self.loaded:
             if not self.plan.memory.both_experts:
                 self.release()
-            network = load_network(self.folder[wanted.name])
+            network = self.networks.load(self.folder[wanted.name])
             mx.eval(network.parameters())
             self.loaded[wanted.name] = GuidedExpert(
                 wanted.name, network, wanted.guidance_scale, self.plan, self.embeds

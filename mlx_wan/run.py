@@ -13,15 +13,15 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
-from .conditioning import encode_image, encode_prompt
+from .conditioning import ImageCondition, PromptEmbeds, encode_image, encode_prompt
 from .errors import GenerationError, ModelError, UsageError
 from .events import Event, Report, ignore
 from .files import check_writable, file_sha256, free_name, move_to_free_name
 from .health import FrameHealth, check_step
 from .home import expanded
-from .loading import ModelFolder, open_model
+from .loading import open_model
 from .memory import run_limits
-from .pipeline import Experts, decode, denoise, start_noise
+from .pipeline import Experts, Networks, decode, denoise, start_noise
 from .plan import Plan
 from .planning import check_images
 from .record import build_record, write_record
@@ -45,53 +45,22 @@ def generate(plan: Plan, report: Report = ignore) -> Result:
     GenerationError for broken output (black or frozen frames are kept as `NAME.rejected.mp4`), and
     what the stages raise.
     """
-    folder = open_model(plan.model_path)
-    if folder.fingerprint != plan.model_fingerprint:
-        raise ModelError(
-            f"{folder.path} is not the model this was planned with",
-            "plan again, or restore the weights named in the record",
-        )
-    check_images(plan)
     video = output_path(plan)
-    measure = Measure()
-    with measure.stage("encode"):
-        report(Event("encode", 0, 1, "reading the prompt"))
-        embeds = encode_prompt(plan, folder)
-        condition = encode_image(plan, folder)
-        mx.clear_cache()
-        cut = f"the prompt's last {embeds.cut_tokens} tokens did not fit"
-        report(Event("encode", 1, 1, cut if embeds.cut_tokens else ""))
-    with measure.stage("denoise"):
-        report(Event("denoise", 0, plan.steps))
-        latents = start_noise(plan)
-        experts = Experts(plan, folder, embeds)
-        for step in denoise(plan, experts, latents, condition):
-            check_step(step, experts.at(step.index), plan, condition)
-            latents = step.latents
-            report(Event("denoise", step.index + 1, plan.steps, step.expert))
-        experts.release()
-        del experts, step
-    with measure.stage("decode"):
-        health, frame_hash = FrameHealth(), hashlib.sha256()
-        frames = health.watch(_decoded(plan, folder, latents, frame_hash, report))
-        unchecked = video.with_name(_unchecked_name(video))
-        try:
-            save_video(frames, unchecked, fps=plan.fps, metadata=_metadata(plan))
-            verdict = health.verdict()
-            wanted = video.with_stem(video.stem + ".rejected") if verdict else video
-            final = move_to_free_name(unchecked, wanted, ".json")
-        finally:
-            unchecked.unlink(missing_ok=True)
+    rendering = Rendering(plan, report)
+    unchecked = video.with_name(_unchecked_name(video))
+    try:
+        save_video(rendering.frames(), unchecked, fps=plan.fps, metadata=_metadata(plan))
+        verdict = rendering.verdict
+        wanted = video.with_stem(video.stem + ".rejected") if verdict else video
+        final = move_to_free_name(unchecked, wanted, ".json")
+    finally:
+        unchecked.unlink(missing_ok=True)
     record = build_record(
         plan,
         video=final,
-        hashes={
-            "latents": hashlib.sha256(np.array(latents).tobytes()).hexdigest(),
-            "frames": frame_hash.hexdigest(),
-            "video": file_sha256(final),
-        },
-        seconds=measure.seconds,
-        peak_memory=measure.peak_memory,
+        hashes=rendering.hashes | {"video": file_sha256(final)},
+        seconds=rendering.measure.seconds,
+        peak_memory=rendering.measure.peak_memory,
         health=verdict,
     )
     record_path = write_record(record, final.with_suffix(".json"))
@@ -101,6 +70,78 @@ def generate(plan: Plan, report: Report = ignore) -> Result:
             "try another seed; if it stays so, check the model with `mlx-wan convert --verify`",
         )
     return Result(final, record_path, record)
+
+
+class Rendering:
+    """A plan's latents, made at once, and its frames, decoded and checked as they are taken.
+
+    `hashes` and `verdict` ("black", "frozen" or None) hold for the frames taken so far. Raises
+    what `generate` raises for the stages. `networks` may leave weights loaded for the next plan.
+    """
+
+    def __init__(self, plan: Plan, report: Report = ignore, networks: Networks | None = None):
+        self.plan, self.report = plan, report
+        self.folder = open_model(plan.model_path)
+        if self.folder.fingerprint != plan.model_fingerprint:
+            raise ModelError(
+                f"{self.folder.path} is not the model this was planned with",
+                "plan again, or restore the weights named in the record",
+            )
+        check_images(plan)
+        self.networks = networks
+        if networks is not None:
+            networks.begin(plan, self.folder)
+        self.measure = Measure()
+        self._health, self._frame_hash = FrameHealth(), hashlib.sha256()
+        embeds, condition = self._encode()
+        self.latents = self._denoise(embeds, condition)
+
+    def frames(self) -> Iterator[np.ndarray]:
+        """Chunks of frames, uint8 `(t, H, W, 3)`; to be taken once."""
+        with self.measure.stage("decode"):
+            done = 0
+            self.report(Event("decode", done, self.plan.num_frames))
+            chunks = decode(self.plan, self.folder, self.latents, self.networks)
+            for chunk in self._health.watch(chunks):
+                self._frame_hash.update(chunk.tobytes())
+                done += len(chunk)
+                self.report(Event("decode", done, self.plan.num_frames))
+                yield chunk
+
+    @property
+    def verdict(self) -> str | None:
+        return self._health.verdict()
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of the latents and of the frames."""
+        return {
+            "latents": hashlib.sha256(np.array(self.latents).tobytes()).hexdigest(),
+            "frames": self._frame_hash.hexdigest(),
+        }
+
+    def _encode(self) -> tuple[PromptEmbeds, ImageCondition]:
+        with self.measure.stage("encode"):
+            self.report(Event("encode", 0, 1, "reading the prompt"))
+            embeds = encode_prompt(self.plan, self.folder)
+            condition = encode_image(self.plan, self.folder)
+            mx.clear_cache()
+            cut = f"the prompt's last {embeds.cut_tokens} tokens did not fit"
+            self.report(Event("encode", 1, 1, cut if embeds.cut_tokens else ""))
+        return embeds, condition
+
+    def _denoise(self, embeds: PromptEmbeds, condition: ImageCondition) -> mx.array:
+        plan = self.plan
+        with self.measure.stage("denoise"):
+            self.report(Event("denoise", 0, plan.steps))
+            latents = start_noise(plan)
+            experts = Experts(plan, self.folder, embeds, self.networks)
+            for step in denoise(plan, experts, latents, condition):
+                check_step(step, experts.at(step.index), plan, condition)
+                latents = step.latents
+                self.report(Event("denoise", step.index + 1, plan.steps, step.expert))
+            experts.release()
+        return latents
 
 
 def output_path(plan: Plan) -> Path:
@@ -139,18 +180,6 @@ class Measure:
         yield
         self.seconds[name] = time.perf_counter() - start
         self.peak_memory[name] = mx.get_peak_memory()
-
-
-def _decoded(
-    plan: Plan, folder: ModelFolder, latents: mx.array, frame_hash: Any, report: Report
-) -> Iterator[np.ndarray]:
-    done = 0
-    report(Event("decode", done, plan.num_frames))
-    for chunk in decode(plan, folder, latents):
-        frame_hash.update(chunk.tobytes())
-        done += len(chunk)
-        report(Event("decode", done, plan.num_frames))
-        yield chunk
 
 
 def _metadata(plan: Plan) -> dict[str, str]:

@@ -192,7 +192,7 @@ def test_nan_names_the_step_and_the_layer_group(tiny_models, tmp_path, monkeypat
 def test_frozen_output_fails_and_is_kept_under_another_name(tiny_models, tmp_path, monkeypatch):
     import mlx_wan.run as engine
 
-    def still(plan, folder, latents):
+    def still(plan, folder, latents, networks):
         yield np.full((plan.num_frames, plan.height, plan.width, 3), 90, np.uint8)
 
     monkeypatch.setattr(engine, "decode", still)
@@ -277,7 +277,7 @@ def test_a_name_taken_meanwhile_is_not_overwritten(tiny_models, tmp_path, monkey
 
     output = tmp_path / "v.mp4"
 
-    def slow(plan, folder, latents):
+    def slow(plan, folder, latents, networks):
         output.write_text("mine")
         (tmp_path / "v_2.json").write_text("mine too")
         yield from decode(plan, folder, latents)
