@@ -1,0 +1,84 @@
+"""Quality profiles: how much work a message deserves, and the rule that chooses one."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How a video is rendered and encoded.
+
+    `area` is pixels of the model's frames, in the format's shape; a model with sizes of its own
+    renders those. `text_encoder_bits` None is full precision as converted. The document behind
+    this product names CLIP as the small encoder; Wan is conditioned on UMT5 only, so the small one
+    is 8-bit UMT5. `crf` and `preset` are x264's, kept low: soft gradients band at the usual 23.
+    """
+
+    name: str
+    title: str
+    area: int
+    steps: int
+    text_encoder_bits: int | None
+    crf: int
+    preset: str
+    purpose: str
+
+
+PROFILES = {
+    one.name: one
+    for one in (
+        Profile(
+            "high",
+            "high density",
+            area=1280 * 720,
+            steps=30,
+            text_encoder_bits=None,
+            crf=16,
+            preset="slow",
+            purpose="data, statistics, infographics, text-heavy messages",
+        ),
+        Profile(
+            "medium",
+            "medium density",
+            area=832 * 480,
+            steps=20,
+            text_encoder_bits=8,
+            crf=18,
+            preset="medium",
+            purpose="quotes, simple messages, motion",
+        ),
+        Profile(
+            "low",
+            "low density",
+            area=832 * 480,
+            steps=15,
+            text_encoder_bits=8,
+            crf=20,
+            preset="medium",
+            purpose="ambient loops, establishing shots, B-roll",
+        ),
+    )
+}
+
+
+class QualityProfile(StrEnum):
+    """The profiles by the names the Python face uses."""
+
+    HIGH_DENSITY = "high"
+    MEDIUM_DENSITY = "medium"
+    LOW_DENSITY = "low"
+
+    @property
+    def profile(self) -> Profile:
+        return PROFILES[self.value]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A profile, and why: `reason` is printed and recorded."""
+
+    profile: Profile
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.profile.name} ({self.reason})"
