@@ -5,24 +5,38 @@ The record alone reproduces the latents: its plan goes back into `generate`.
 
 import json
 import platform
+import re
+import secrets
 import time
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from .errors import UsageError
 from .files import complete_or_absent
-from .plan import Plan
 from .request import Request
 from .settings import has_type, shown
+
+if TYPE_CHECKING:  # the library reads records without MLX
+    from .plan import Plan
 
 RECORD_FORMAT = "mlx-wan-record"
 RECORD_VERSION = 1
 _MAX_RECORD_BYTES = 16_000_000
 
+_ID_LETTERS = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: nothing looks alike
+ID_PATTERN = re.compile(f"[{_ID_LETTERS}]{{12}}")
+_ID_EPOCH = 1_735_689_600  # 2025-01-01 UTC; 40 bits of milliseconds last until 2059
+
+
+def new_id() -> str:
+    """12 letters and digits, sorting by time (to the millisecond), with 20 random bits."""
+    milliseconds = int((time.time() - _ID_EPOCH) * 1000) % 2**40
+    number = milliseconds << 20 | secrets.randbits(20)
+    return "".join(_ID_LETTERS[number >> shift & 31] for shift in range(55, -1, -5))
+
 
 def build_record(
-    plan: Plan,
+    plan: "Plan",
     *,
     video: Path,
     hashes: dict[str, str],
@@ -31,6 +45,8 @@ def build_record(
     health: str | None,
 ) -> dict[str, Any]:
     """All there is to know about a finished video, as plain data."""
+    from importlib.metadata import version
+
     import mlx.core as mx
 
     from . import __version__
@@ -38,6 +54,7 @@ def build_record(
     return {
         "format": RECORD_FORMAT,
         "version": RECORD_VERSION,
+        "id": new_id(),
         "video": video.name,
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "health": health or "ok",
@@ -62,7 +79,7 @@ def write_record(record: dict[str, Any], path: Path) -> Path:
     return path
 
 
-def read_record_plan(data: dict[str, Any]) -> Plan:
+def read_record_plan(data: dict[str, Any]) -> "Plan":
     """The plan inside a record. Raises UsageError when this is no record of this version."""
     if data.get("format") != RECORD_FORMAT or data.get("version") != RECORD_VERSION:
         raise UsageError(
@@ -71,6 +88,8 @@ def read_record_plan(data: dict[str, Any]) -> Plan:
         )
     if not isinstance(data.get("plan"), dict):
         raise UsageError("the record has no plan", "give the .json that lies beside a video")
+    from .plan import Plan
+
     plan = Plan.from_dict(data["plan"])
     for name, kind in get_type_hints(Plan).items():
         if not has_type(getattr(plan, name), kind):
@@ -99,7 +118,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
     return data
 
 
-def request_of(plan: Plan, changes: dict[str, Any]) -> Request:
+def request_of(plan: "Plan", changes: dict[str, Any]) -> Request:
     """The request that leads to `plan`, with some of its settings changed."""
     values: dict[str, Any] = {
         name: getattr(plan, name)

@@ -1,0 +1,122 @@
+"""Where finished videos live: a library root with three stages, an archive root, one lock.
+
+Below either root a video is at `STAGE/NAME.mp4`, its record and poster beside it as `.json` and
+`.png`. What is ours alone (index, lock, unfinished moves) is in the hidden folder `.library`.
+"""
+
+import fcntl
+import os
+import time
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from mlx_wan.errors import MlxWanError, UsageError
+from mlx_wan.home import expanded, home
+
+STAGES = ("raw", "processed", "published")
+OWN_FOLDER = ".library"
+SUFFIXES = (".mp4", ".png", ".json")  # of one video; only the poster may be missing
+LOCK_SECONDS = 600.0
+
+
+def library_root() -> Path:
+    """`MLX_WAN_LIBRARY`, or `library` in config.toml, or `~/mlx-wan/videos`. Not created here."""
+    return _configured("MLX_WAN_LIBRARY", "library") or expanded("~/mlx-wan/videos")
+
+
+def archive_root() -> Path:
+    """`MLX_WAN_ARCHIVE`, or `archive` in config.toml, or `archive` beside the library root."""
+    return _configured("MLX_WAN_ARCHIVE", "archive") or library_root().parent / "archive"
+
+
+def archive_is_configured() -> bool:
+    """Whether a person named the archive root. Such a folder is theirs to make: when it is
+    missing, a volume is not mounted, and a folder made in its place would fill the wrong disk."""
+    return _configured("MLX_WAN_ARCHIVE", "archive") is not None
+
+
+def stage_folder(stage: str) -> Path:
+    """The folder of a stage in the library. Not created here."""
+    if stage not in STAGES:
+        raise UsageError(f"stage is {stage!r}", f"stages are {', '.join(STAGES)}")
+    return library_root() / stage
+
+
+@contextmanager
+def locked(folder: Path, *, seconds: float = LOCK_SECONDS) -> Iterator[None]:
+    """Alone among processes that change files of the library whose `.library` is `folder`.
+
+    The system lets go of the lock when a process dies, however it dies.
+    """
+    number = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        _wait_for(number, folder, time.monotonic() + seconds)
+        yield
+    finally:
+        os.close(number)
+
+
+def sync_file(number: int) -> None:
+    """fsync that reaches the platter: on macOS plain fsync stops at the drive's cache."""
+    full = getattr(fcntl, "F_FULLFSYNC", None)
+    if full is not None:
+        with suppress(OSError):  # network volumes do not know it
+            fcntl.fcntl(number, full)
+            return
+    os.fsync(number)
+
+
+def sync_folder(folder: Path) -> None:
+    """Names made or removed in `folder` survive a power cut from here on."""
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network volumes refuse it for folders
+            sync_file(number)
+    finally:
+        os.close(number)
+
+
+def _wait_for(number: int, folder: Path, deadline: float) -> None:
+    while True:
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise MlxWanError(
+                    f"another mlx-wan is changing the library {folder.parent}",
+                    "wait for it to finish and try again",
+                ) from None
+            time.sleep(0.05)
+
+
+def _configured(variable: str, key: str) -> Path | None:
+    value = os.environ.get(variable)
+    where = variable
+    if not value:
+        where = f"{key} in {home() / 'config.toml'}"
+        value = _config().get(key)
+        if value is None:
+            return None
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise UsageError(f"{where} is {value!r}, not a folder", f'as in {key} = "~/videos"')
+    path = expanded(value)
+    if not path.is_absolute():
+        raise UsageError(f"{where} is {value!r}", "give the whole path, beginning with / or ~")
+    return Path(os.path.normpath(path))
+
+
+def _config() -> dict[str, Any]:
+    path = home() / "config.toml"
+    try:
+        with path.open("rb") as file:
+            return tomllib.loads(file.read(1_000_000).decode("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is not valid TOML: {error}", "mend it or remove it") from None
