@@ -3,7 +3,9 @@
 Every clip is a perfect loop of 16 frames (frame 16 is frame 0): all motion is a function of
 `tau = frame / 16` with whole periods. What repeats in space moves by one period per loop, a quarter
 per latent frame, so that latent frames tell its direction; fast is a longer period, not two of
-them, which would be half a period per latent frame and look the same both ways. Lengths are in
+them, which would be half a period per latent frame and look the same both ways. And whatever moves
+has a front and a tail, so that one frame tells its direction too: what only the order of frames
+tells, a small model learns last. Lengths are in
 units; one unit is the same number of pixels in every size of a family, so that only the window
 changes. Layers are laid over each other, not added, so that light backgrounds work too.
 """
@@ -82,9 +84,14 @@ def _rgb(colour: tuple[int, int, int]) -> Array:
     return (np.asarray(colour) / 255).astype(np.float32)
 
 
-def _smooth(value: Array) -> Array:
+def _smooth(value: npt.NDArray[np.floating]) -> Array:
     value = np.clip(value, 0, 1)
     return value * value * (3 - 2 * value)
+
+
+def _leaning(angle: npt.NDArray[np.floating]) -> Array:
+    """A sine that leans like a breaking wave, in about -1..1."""
+    return ((np.sin(angle) + 0.35 * np.sin(2 * angle)) / 1.15).astype(np.float32)
 
 
 def _lives(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -123,13 +130,16 @@ def _orbs(canvas: Canvas, look: Look, rng: np.random.Generator) -> None:
     ]
     n = int(rng.integers(low, high + 1)) + 1  # one is always between two lives
     (px, py), opacity = _paths(canvas, look, n, rng)
+    tx, ty = TURNS[look.direction or "right"]
+    lag = {"slow": 0.7, "medium": 1.0, "fast": 1.3}[look.speed]
     soft = rng.random() < 0.5  # a glowing ball, or a flat translucent disc
     for i in range(n):
         radius = rng.uniform(size_low, size_high)
         dx, dy = canvas.x - px[i][:, None, None], canvas.y - py[i][:, None, None]
         away = np.sqrt(dx * dx + dy * dy) / radius
         disc = 1 / (1 + np.exp(np.minimum((away - 1) * (5 if soft else 9), 40)))
-        halo = 0.35 * np.exp(-((away / 1.7) ** 2))
+        along, across = (dx * tx + dy * ty) / radius, (dx * ty + dy * tx) / radius
+        halo = 0.5 * np.exp(-(((along + lag) / (1.2 + 0.6 * lag)) ** 2) - (across / 1.3) ** 2)
         body = disc * (0.55 + 0.45 * np.exp(-((away * 1.3) ** 2))) if soft else 0.72 * disc
         alpha = np.clip(body + halo * (1 - body), 0, 0.95) * opacity[i][:, None, None]
         shown = canvas.glow(np.exp(-((away * 1.5) ** 2)) * soft, look.is_dark)
@@ -144,19 +154,24 @@ def _particles(canvas: Canvas, look: Look, rng: np.random.Generator) -> None:
     size = rng.uniform(0.028, 0.044, (n, 1, 1)).astype(np.float32)
     strength = rng.uniform(0.75, 1.3, (n, 1)).astype(np.float32) * opacity
 
-    def blur(widen: float) -> Array:
+    tx, ty = TURNS[look.direction or "right"]
+    step = {"slow": 0.028, "medium": 0.04, "fast": 0.055}[look.speed]
+
+    def blur(widen: float, behind: float = 0.0) -> Array:
         """Sum of round Gaussians: the product of one along x and one along y."""
-        gx = np.exp(-(((canvas.x - px[..., None]) / (size * widen)) ** 2) / 2)  # (n, 16, W)
-        gy = np.exp(-(((canvas.y[..., 0] - py[..., None]) / (size * widen)) ** 2) / 2)  # (n, 16, H)
+        qx, qy = px - tx * behind, py - ty * behind
+        gx = np.exp(-(((canvas.x - qx[..., None]) / (size * widen)) ** 2) / 2)  # (n, 16, W)
+        gy = np.exp(-(((canvas.y[..., 0] - qy[..., None]) / (size * widen)) ** 2) / 2)  # (n, 16, H)
         return np.einsum("nt,nth,ntw->thw", strength, gy, gx, optimize=True)
 
     core = blur(1.0)
-    alpha = 1 - np.exp(-(1.5 * core + 0.2 * blur(2.4)))
+    tail = sum(share * blur(0.9, i * step) for i, share in ((1, 0.6), (2, 0.4), (3, 0.25)))
+    alpha = 1 - np.exp(-(1.5 * core + 0.8 * tail + 0.15 * blur(2.4)))
     canvas.lay(np.clip(alpha, 0, 0.97), canvas.glow(core, look.is_dark, 0.45))
 
 
 def _waves(canvas: Canvas, look: Look, rng: np.random.Generator) -> None:
-    turn = TAU if look.direction == "left" else -TAU
+    sign = -1 if look.direction == "left" else 1
     low, high = {"slow": (1.2, 1.7), "medium": (0.8, 1.1), "fast": (0.5, 0.65)}[look.speed]
     layers = int(rng.integers(2, 5))
     top = rng.uniform(-0.4, -0.05)
@@ -164,18 +179,15 @@ def _waves(canvas: Canvas, look: Look, rng: np.random.Generator) -> None:
         depth = (i + 1) / layers
         middle = canvas.half[1] * (top + (0.75 - top) * i / layers)
         height = rng.uniform(0.05, 0.11)
-        frequency, phase, phase2 = rng.uniform(low, high), *rng.uniform(0, 1, 2)
-        at = frequency * canvas.x
-        crest = (
-            middle
-            + height * np.sin(2 * np.pi * (at + turn + phase))
-            + 0.3 * height * np.sin(2 * np.pi * (2 * at + turn + phase2))
-        )
+        frequency, phase = rng.uniform(low, high), rng.uniform(0, 1)
+        at = 2 * np.pi * (sign * frequency * canvas.x - TAU + phase)  # grows the way it goes
+        crest = middle + height * _leaning(at)
         below = canvas.y - crest  # (16, H, W), positive inside the wave
         inside = 1 / (1 + np.exp(np.minimum(-below / 0.016, 40)))
         lit = np.exp(-np.maximum(below, 0) / 0.12)  # light caught by the crest
-        blend = (0.3 + 0.55 * depth) * (0.55 + 0.45 * lit)
-        colour = canvas.main * (0.8 + 0.2 * lit[..., None])
+        front = (0.7 + 0.3 * np.cos(at)).astype(np.float32)  # the side it goes to is lit
+        blend = (0.3 + 0.55 * depth) * (0.5 + 0.5 * lit) * front
+        colour = canvas.main * (0.8 + 0.2 * (lit * front)[..., None])
         if i % 2:
             colour = 0.72 * colour + 0.28 * canvas.accent
         canvas.lay((inside * blend).astype(np.float32), colour)
@@ -198,22 +210,20 @@ def _sweep(canvas: Canvas, look: Look, rng: np.random.Generator) -> None:
 
 
 def _aurora(canvas: Canvas, look: Look, rng: np.random.Generator) -> None:
-    turn = TAU if look.direction == "left" else -TAU
+    sign = -1 if look.direction == "left" else 1
     low, high = {"slow": (1.0, 1.4), "medium": (0.65, 0.9), "fast": (0.42, 0.55)}[look.speed]
     for strength in (0.6, 0.95):
         frequency, phase, phase2 = rng.uniform(low, high), *rng.uniform(0, 1, 2)
-        at = frequency * canvas.x
-        edge = (
-            canvas.half[1] * rng.uniform(-0.05, 0.55)
-            + 0.09 * np.sin(2 * np.pi * (at + turn + phase))
-            + 0.035 * np.sin(2 * np.pi * (2 * at + turn + phase2))
-        )
+        at = sign * frequency * canvas.x
+        height = canvas.half[1] * rng.uniform(-0.05, 0.55)
+        edge = height + 0.1 * _leaning(2 * np.pi * (at - TAU + phase))
         above = edge - canvas.y  # (16, H, W), positive inside the curtain
         tail = rng.uniform(0.22, 0.34)
         curtain = np.exp(-np.maximum(above, 0) / tail) / (
             1 + np.exp(np.minimum(-above / 0.018, 40))
         )
-        folds = 0.72 + 0.28 * np.sin(2 * np.pi * (3 * at + turn + rng.uniform(0, 1)))
+        lag = 1.2 * np.maximum(above, 0)  # a fold leans back, away from where it goes
+        folds = 0.66 + 0.34 * _leaning(2 * np.pi * (3 * at + lag - TAU + phase2))
         light = (strength * curtain * folds).astype(np.float32)
         rise = _smooth((above - 0.08) / (1.6 * tail))[..., None]
         colour = canvas.glow(light, True, 0.3) * (1 - rise) + canvas.accent * rise
@@ -227,8 +237,9 @@ def _rings(canvas: Canvas, look: Look, rng: np.random.Generator) -> None:
     spacing = rng.uniform(low, high)
     turn = -TAU if look.direction == "out" else TAU
     phase = distance / spacing + turn + rng.uniform(0, 1)
-    off = np.abs(phase - np.round(phase)) * spacing
-    line = np.exp(-((off / (0.22 * spacing)) ** 2))
+    ahead = phase - np.round(phase)
+    ahead = ahead if look.direction == "out" else -ahead
+    line = np.exp(-((ahead / np.where(ahead > 0, 0.16, 0.34)) ** 2))
     light = line * np.exp(-((distance / rng.uniform(0.55, 0.75)) ** 2))
     core = 0.8 * np.exp(-((distance / 0.09) ** 2))
     light = np.maximum(light, core).astype(np.float32)
