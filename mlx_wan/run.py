@@ -25,6 +25,7 @@ from .pipeline import Experts, Networks, decode, denoise, start_noise
 from .plan import Plan
 from .planning import check_images
 from .record import build_record, write_record
+from .studio.provenance import ai_metadata
 from .studio.video_io import save_video
 
 
@@ -49,7 +50,12 @@ def generate(plan: Plan, report: Report = ignore) -> Result:
     rendering = Rendering(plan, report)
     unchecked = video.with_name(_unchecked_name(video))
     try:
-        save_video(rendering.frames(), unchecked, fps=plan.fps, metadata=_metadata(plan))
+        save_video(
+            rendering.frames(),
+            unchecked,
+            fps=plan.fps,
+            metadata=ai_metadata(plan.prompt, plan.model, plan.seed),
+        )
         verdict = rendering.verdict
         wanted = video.with_stem(video.stem + ".rejected") if verdict else video
         final = move_to_free_name(unchecked, wanted, ".json")
@@ -69,6 +75,10 @@ def generate(plan: Plan, report: Report = ignore) -> Result:
             f"the video came out {verdict}; kept as {final}",
             "try another seed; if it stays so, check the model with `mlx-wan convert --verify`",
         )
+    if plan.output is None:
+        from . import library
+
+        library.add(final, record_path, "raw")
     return Result(final, record_path, record)
 
 
@@ -145,20 +155,37 @@ class Rendering:
 
 
 def output_path(plan: Plan) -> Path:
-    """Where the video goes: `output`, which must be free, or a free name made from the prompt."""
-    if plan.output is None:
-        words = re.sub(r"[^a-z0-9]+", "_", plan.prompt.lower()).strip("_")[:60].strip("_")
-        path = free_name(Path(f"{words or 'video'}.mp4"), ".json")
-        check_writable(path, f".{_unchecked_name(path)}.1234567.partial")
-        return path
-    path = expanded(plan.output)
-    if path.suffix.lower() != ".mp4":
-        raise UsageError(f"output is {plan.output!r}", "videos are written as .mp4")
-    for taken in (path, path.with_suffix(".json")):
-        if os.path.lexists(taken):
-            raise UsageError(f"{taken} exists already", "nothing is overwritten; give another name")
+    """Where the video goes: `output`, which must be free, or a free name in the library."""
+    return free_output(plan.output, file_stem(plan.prompt), "raw", ".json")
+
+
+def free_output(output: str | None, stem: str, stage: str, *beside: str) -> Path:
+    """`output`, or a free name beginning with `stem` in a stage of the library.
+
+    Files with the suffixes `beside` will lie beside it. Raises UsageError for what is taken, no
+    .mp4 or cannot be written.
+    """
+    if output is None:
+        from .library import stage_folder
+
+        path = free_name(stage_folder(stage) / f"{stem}.mp4", *beside)
+    else:
+        path = expanded(output)
+        if path.suffix.lower() != ".mp4":
+            raise UsageError(f"output is {output!r}", "videos are written as .mp4")
+        for taken in (path, *map(path.with_suffix, beside)):
+            if os.path.lexists(taken):
+                raise UsageError(
+                    f"{taken} exists already", "nothing is overwritten; give another name"
+                )
     check_writable(path, f".{_unchecked_name(path)}.1234567.partial")
     return path
+
+
+def file_stem(text: str) -> str:
+    """The beginning of a file name, made of words: lower case, joined by underscores."""
+    words = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:60].strip("_")
+    return words or "video"
 
 
 def _unchecked_name(video: Path) -> str:
@@ -180,10 +207,3 @@ class Measure:
         yield
         self.seconds[name] = time.perf_counter() - start
         self.peak_memory[name] = mx.get_peak_memory()
-
-
-def _metadata(plan: Plan) -> dict[str, str]:
-    return {
-        "title": plan.prompt[:200],
-        "comment": f"AI-generated with mlx-wan, {plan.model}, seed {plan.seed}",
-    }

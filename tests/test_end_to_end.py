@@ -17,6 +17,7 @@ from mlx_wan import (
     decode,
     denoise,
     encode_prompt,
+    library,
     make_plan,
     open_model,
     start_noise,
@@ -51,14 +52,16 @@ def test_checkpoint_to_video_from_prompt_and_from_image(tmp_path, picture, capsy
     capsys.readouterr()
 
     assert run(["generate", "a fox", "--model", "models/t2v", "--seed", "1", *SIZE]) == 0
-    assert capsys.readouterr().out.strip() == "a_fox.mp4"
-    assert frames_of(Path("a_fox.mp4")).shape == (9, 32, 48, 3)
+    raw = library.stage_folder("raw")
+    assert capsys.readouterr().out.strip() == str(raw / "a_fox.mp4")
+    assert frames_of(raw / "a_fox.mp4").shape == (9, 32, 48, 3)
 
     words = ["generate", "a fox", "--model", "models/i2v", "--image", picture, "--seed", "1"]
     assert run([*words, *SIZE, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["path"] == "a_fox_2.mp4"  # nothing is overwritten
-    assert frames_of(Path("a_fox_2.mp4")).shape == (9, 32, 48, 3)
+    assert told["path"] == str(raw / "a_fox_2.mp4")  # nothing is overwritten
+    assert frames_of(raw / "a_fox_2.mp4").shape == (9, 32, 48, 3)
+    assert library.find(told["record"]["id"]).video == raw / "a_fox_2.mp4"
     assert told["record"]["plan"]["image"] == picture
     assert sorted(p.name for p in tmp_path.glob("*") if p.name.startswith(".")) == []
 

@@ -1,0 +1,234 @@
+"""A finished video's plan: every shot's plan, and how picture, words and file are made of them.
+
+Frozen, printed by `--dry-run`, and stored in the record, from which the same video is made again.
+"""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from mlx_wan.errors import UsageError
+from mlx_wan.loading import find_model, open_model
+from mlx_wan.memory import format_bytes
+from mlx_wan.plan import Plan
+from mlx_wan.planning import replan
+from mlx_wan.record import read_record_plan
+from mlx_wan.request import MAX_SEED
+from mlx_wan.run import file_stem
+
+from .brand import Brand
+from .overlay import Overlay
+from .profiles import Choice, Profile
+from .retime import INTERPOLATIONS
+from .shots import ClipPlan, clip_keys, plan_shots
+from .storyboard import Storyboard
+from .work import unfinished_seed
+
+ENGINE_SETTINGS = ("negative_prompt", "steps", "guidance_scale", "shift", "solver")
+
+
+@dataclass(frozen=True)
+class Production:
+    """Everything that decides a finished video. `shots` has the clips of each shot.
+
+    `reason` says why this profile; `stretch` how much slower than rendered the clips are played;
+    `output` None is a free name made from `stem` in the library.
+    """
+
+    storyboard: Storyboard
+    shots: tuple[tuple[ClipPlan, ...], ...]
+    profile: Profile
+    reason: str
+    seed: int
+    brand: Brand | None
+    stretch: float = 1.0
+    interpolate: str = "motion"
+    debug_safe_zones: bool = False
+    output: str | None = None
+    stem: str = "video"
+    tags: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def plans(self) -> list[Plan]:
+        """The runs of the model, in order."""
+        return [clip.plan for clips in self.shots for clip in clips]
+
+    @property
+    def key(self) -> str:
+        """The same for productions that render the same but for the seed."""
+        return _key(self.shots)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a record holds under "production"; storyboard and plans lie beside it there."""
+        return {
+            "profile": asdict(self.profile),
+            "reason": self.reason,
+            "seed": self.seed,
+            "brand": None if self.brand is None else self.brand.to_dict(),
+            "stretch": self.stretch,
+            "interpolate": self.interpolate,
+            "debug_safe_zones": self.debug_safe_zones,
+            "stem": self.stem,
+            "first_frames": [[clip.first_frame for clip in clips] for clips in self.shots],
+        }
+
+
+def make_production(
+    storyboard: Storyboard,
+    *,
+    choice: Choice,
+    model: str | None = None,
+    seed: int | None = None,
+    brand: Brand | None = None,
+    settings: Mapping[str, Any] | None = None,
+    interpolate: str = "motion",
+    debug_safe_zones: bool = False,
+    output: str | None = None,
+    stem: str | None = None,
+    tags: tuple[str, ...] = (),
+    memory_limit: int | None = None,
+) -> Production:
+    """Plan a finished video and check all that can be checked before the work.
+
+    `settings` are the names of ENGINE_SETTINGS a person gave. Without a seed, a video that was
+    begun and not finished is taken up again, else the seed is random. Raises UsageError for text
+    that does not fit and for what the model cannot do, and what `make_plan` raises.
+    """
+    if interpolate not in INTERPOLATIONS:
+        raise UsageError(
+            f"interpolate is {interpolate!r}", f"accepted: {', '.join(INTERPOLATIONS)}"
+        )
+    folder = open_model(find_model(model))
+    profile = choice.profile
+    shots = plan_shots(
+        storyboard,
+        folder,
+        area=profile.area,
+        steps=profile.steps,
+        seed=0,
+        settings=dict(settings or {}),
+        memory_limit=memory_limit,
+    )
+    notes = list(dict.fromkeys(note for clips in shots for c in clips for note in c.plan.notes))
+    if seed is None:
+        seed = unfinished_seed(_key(shots))
+        if seed is not None:
+            notes.append(f"goes on with the unfinished video of seed {seed}")
+    seed = secrets.randbelow(2**32) if seed is None else seed
+    Overlay(storyboard, brand, debug_safe_zones)  # text that does not fit is told now
+    return Production(
+        storyboard=storyboard,
+        shots=_seeded(shots, seed),
+        profile=profile,
+        reason=choice.reason,
+        seed=seed,
+        brand=brand,
+        stretch=folder.preset.stretch,
+        interpolate=interpolate,
+        debug_safe_zones=debug_safe_zones,
+        output=output,
+        stem=stem or storyboard.name or file_stem(storyboard.title or storyboard.shots[0].prompt),
+        tags=tags,
+        notes=tuple(notes),
+    )
+
+
+def recorded_production(
+    record: dict[str, Any],
+    *,
+    model: str | None = None,
+    output: str | None = None,
+    memory_limit: int | None = None,
+) -> Production:
+    """The production a record tells of, checked against its model and this machine.
+
+    Raises UsageError when the record was damaged, ModelError when the model is not there.
+    """
+    storyboard = Storyboard.from_dict(record.get("storyboard"))
+    about = record["production"]
+    try:
+        plans = [
+            replan(read_record_plan(record | {"plan": plan}), model, None, memory_limit)
+            for plan in record["plans"]
+        ]
+        remaining = iter(plans)
+        shots = tuple(
+            tuple(ClipPlan(next(remaining), _first_frame(kind)) for kind in kinds)
+            for kinds in about["first_frames"]
+        )
+        if len(shots) != len(storyboard.shots) or next(remaining, None) is not None:
+            raise ValueError("it has other clips than shots")
+        production = Production(
+            storyboard=storyboard,
+            shots=shots,
+            profile=Profile(**about["profile"]),
+            reason=str(about["reason"]),
+            seed=int(about["seed"]),
+            brand=None if about["brand"] is None else Brand(**about["brand"]),
+            stretch=float(about["stretch"]),
+            interpolate=str(about["interpolate"]),
+            debug_safe_zones=about["debug_safe_zones"] is True,
+            output=output,
+            stem=file_stem(str(about["stem"])),
+        )
+    except (KeyError, TypeError, ValueError, StopIteration, RuntimeError) as error:
+        raise UsageError(f"the record's production is damaged: {error}", "it was changed") from None
+    if production.interpolate not in INTERPOLATIONS or not 0.01 <= production.stretch <= 100:
+        raise UsageError("the record's production is damaged", "it was changed")
+    Overlay(storyboard, production.brand, production.debug_safe_zones)
+    return production
+
+
+def describe_production(production: Production) -> list[tuple[str, str]]:
+    """The production as (label, text) rows for people."""
+    board, form = production.storyboard, production.storyboard.format
+    first, plans = production.plans[0], production.plans
+    rows = [
+        ("video", f"{form.title}, {form.width}x{form.height} at {form.fps} fps"),
+        ("length", f"{board.duration:g} s, {board.num_frames} frames"),
+        ("quality", f"{production.profile.name}: {production.reason}"),
+        ("model", f"{first.model} ({first.model_path})"),
+        ("rendered", f"{first.width}x{first.height} at {first.fps} fps, {len(plans)} clips"),
+        ("sampling", f"{first.solver}, {first.steps} steps, shift {first.shift:g}"),
+        ("seed", str(production.seed)),
+        ("brand", production.brand.name if production.brand else "(none)"),
+    ]
+    for number, (shot, clips) in enumerate(zip(board.shots, production.shots, strict=True), 1):
+        frames = "+".join(str(clip.plan.num_frames) for clip in clips)
+        image = f", from {shot.image}" if shot.image else ""
+        rows.append(
+            (f"shot {number}", f"{shot.duration:g} s, {frames} frames{image}: {shot.prompt}")
+        )
+    for text in board.texts:
+        rows.append((text.role, f"{text.start:g}-{text.end:g} s: {text.text}"))
+    forwards, flops = sum(p.forwards for p in plans), sum(p.flops for p in plans)
+    rows.append(("work", f"{forwards} forwards, {flops / 1e12:,.3g} TFLOP"))
+    rows.append(("peak memory", format_bytes(max(plan.memory.peak for plan in plans))))
+    rows.append(("memory available", format_bytes(first.memory.available)))
+    return rows + [("note", note) for note in production.notes]
+
+
+def _seeded(shots: tuple[tuple[ClipPlan, ...], ...], seed: int) -> tuple[tuple[ClipPlan, ...], ...]:
+    """The clips of a video that begins with `seed`; they were planned to begin with 0."""
+
+    def with_seed(clip: ClipPlan) -> ClipPlan:
+        number = (clip.plan.seed + seed) % (MAX_SEED + 1)
+        return replace(clip, plan=replace(clip.plan, seed=number))
+
+    return tuple(tuple(with_seed(clip) for clip in clips) for clips in shots)
+
+
+def _key(shots: tuple[tuple[ClipPlan, ...], ...]) -> str:
+    first = shots[0][0].plan.seed
+    unseeded = _seeded(shots, MAX_SEED + 1 - first)
+    return hashlib.sha256(json.dumps(clip_keys(unseeded)).encode()).hexdigest()[:16]
+
+
+def _first_frame(kind: Any) -> str | None:
+    if kind not in (None, "image", "previous"):
+        raise ValueError(f"a first frame is {kind!r}"[:80])
+    return kind

@@ -1,0 +1,82 @@
+"""The folder a video is made in: kept while it is unfinished, so that nothing is rendered twice."""
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from mlx_wan.errors import GenerationError, MlxWanError
+from mlx_wan.home import home
+
+_REJECTED = "rejected"  # its seed is not tried again unasked
+_OLD = 30 * 24 * 3600  # seconds; nobody came back for it
+
+
+def work_folder(key: str, seed: int) -> Path:
+    """Where the clips of a video go while it is made; `key` says all but the seed."""
+    return home() / "work" / f"{key}-{seed}"
+
+
+@contextmanager
+def working_in(folder: Path) -> Iterator[None]:
+    """Alone in `folder`, which goes when all went well, and stays for the next try when not."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MlxWanError(
+            f"{folder} cannot be made: {error.strerror}", "check space and permissions"
+        ) from None
+    _remove_old(folder.parent)
+    number = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise MlxWanError(
+                "the same video is being made by another process",
+                "wait for it, or give another --seed",
+            ) from None
+        try:
+            yield
+        except GenerationError:
+            (folder / _REJECTED).touch()
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(number)
+
+
+def unfinished_seed(key: str) -> int | None:
+    """The seed of the newest video of this kind that was begun and nobody works on."""
+    found = sorted(
+        (folder.stat().st_mtime, int(folder.name[len(key) + 1 :]))
+        for folder in (home() / "work").glob(f"{key}-*")
+        if folder.name[len(key) + 1 :].isdecimal() and _is_free(folder)
+    )
+    return found[-1][1] if found else None
+
+
+def _is_free(folder: Path) -> bool:
+    if (folder / _REJECTED).exists():
+        return False
+    try:
+        number = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(number)
+
+
+def _remove_old(root: Path) -> None:
+    for folder in root.iterdir():
+        with suppress(OSError):
+            if folder.stat().st_mtime < time.time() - _OLD and _is_free(folder):
+                shutil.rmtree(folder)
