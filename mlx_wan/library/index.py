@@ -5,7 +5,7 @@ import json
 import re
 import sqlite3
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -95,6 +95,9 @@ class Index:
         marks = ", ".join(f":{name}" for name in _COLUMNS)
         with self.transaction():
             self.remove(entry.id)
+            other = self.at(entry.path, archived=entry.archived)
+            if other is not None:  # its video is gone: this one has taken the name
+                self.remove(other.id)
             row = self._run(f"INSERT INTO entries ({', '.join(_COLUMNS)}) VALUES ({marks})", values)
             self._run(
                 "INSERT INTO words (rowid, title, prompts, texts, model, tags, created, name) "
@@ -154,13 +157,15 @@ class Index:
         where, values = _conditions(filters)
         return int(self._run(f"SELECT count(*) FROM entries WHERE {where}", values).fetchone()[0])
 
-    def check(self) -> None:
-        """Read all of the index. Raises DamagedIndex when something in it does not fit."""
+    def check(self, *, write: bool = True) -> None:
+        """Read all of the index. Raises DamagedIndex when something in it does not fit; SQLite
+        checks its word lists only where it may `write`."""
         found = self._run("PRAGMA integrity_check").fetchone()[0]
         if found != "ok":
             raise DamagedIndex(found)
-        with self.transaction():
-            self._run("INSERT INTO words (words) VALUES ('integrity-check')")
+        if write:
+            with self.transaction():
+                self._run("INSERT INTO words (words) VALUES ('integrity-check')")
         entries, words = (
             self._run(f"SELECT rowid FROM {table} ORDER BY rowid").fetchall()
             for table in ("entries", "words")
@@ -276,8 +281,3 @@ _UNSPACED = re.compile(
 def _spaced(text: str) -> str:
     text = text.replace("\0", " ").replace('"', " ").encode("utf-8", "replace").decode()
     return _UNSPACED.sub(r" \1 ", text.replace("_", " "))
-
-
-def all_paths(entries: Iterable[Entry]) -> set[Path]:
-    """Every file that belongs to the entries."""
-    return {path for entry in entries for path in (entry.video, entry.record_path, entry.poster)}

@@ -22,6 +22,10 @@ SUFFIXES = (".mp4", ".png", ".json")  # of one video; only the poster may be mis
 LOCK_SECONDS = 600.0
 
 
+class BusyLibraryError(MlxWanError):
+    """Another process is changing the library."""
+
+
 def library_root() -> Path:
     """`MLX_WAN_LIBRARY`, or `library` in config.toml, or `~/mlx-wan/videos`. Not created here."""
     return _configured("MLX_WAN_LIBRARY", "library") or expanded("~/mlx-wan/videos")
@@ -79,6 +83,20 @@ def sync_folder(folder: Path) -> None:
         os.close(number)
 
 
+def write_whole(path: Path, data: bytes) -> None:
+    """Put `data` at `path`: on the platter before it has its name, replacing what was there."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            sync_file(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
 def _wait_for(number: int, folder: Path, deadline: float) -> None:
     while True:
         try:
@@ -86,7 +104,7 @@ def _wait_for(number: int, folder: Path, deadline: float) -> None:
             return
         except BlockingIOError:
             if time.monotonic() >= deadline:
-                raise MlxWanError(
+                raise BusyLibraryError(
                     f"another mlx-wan is changing the library {folder.parent}",
                     "wait for it to finish and try again",
                 ) from None

@@ -1,16 +1,17 @@
 """An open library: its two roots, its index and its lock."""
 
 import os
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlx_wan.errors import MlxWanError
+from mlx_wan.errors import MlxWanError, UsageError
 
 from .entry import Entry
-from .index import DamagedIndex, Index
-from .places import OWN_FOLDER, archive_root, library_root, locked
+from .index import Filters, Index
+from .places import OWN_FOLDER, archive_is_configured, locked, write_whole
+
+_ARCHIVE_MARK = "archive"  # this file in the archive's hidden folder tells it from an empty mount
 
 
 @dataclass
@@ -28,29 +29,42 @@ class Library:
         return self.root / OWN_FOLDER
 
     def locked(self) -> AbstractContextManager[None]:
+        if self.readonly:
+            raise MlxWanError(
+                f"the library {self.root} cannot be written", "check its volume and permissions"
+            )
         return locked(self.own)
 
 
-@contextmanager
-def open_library() -> Iterator[Library]:
-    """The library of `library_root()` and `archive_root()`, made when there is none."""
-    root, archive = library_root(), archive_root()
-    own = root / OWN_FOLDER
+def need_archive(library: Library) -> None:
+    """Raise MlxWanError unless the archive is there, and the one its videos were put in.
+
+    A first time the one beside the library is made, and any is marked as ours.
+    """
+    mark = library.archive / OWN_FOLDER / _ARCHIVE_MARK
+    if mark.exists():
+        return
+    hint = "mount its volume, or set MLX_WAN_ARCHIVE (or `archive` in config.toml)"
+    if library.index.count(Filters(archived=True)):
+        raise MlxWanError(f"the archive {library.archive} is not there", hint)
+    if archive_is_configured() and not library.archive.is_dir():
+        raise MlxWanError(
+            f"the archive {library.archive} is not there", f"make the folder once, or {hint}"
+        )
     try:
-        own.mkdir(parents=True, exist_ok=True)
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(mark, b"videos that mlx-wan moved out of the library\n")
     except OSError as error:
         raise MlxWanError(
-            f"the library {root} cannot be written: {error.strerror}",
-            "check that its volume is there, or set MLX_WAN_LIBRARY",
+            f"the archive {library.archive} cannot be written: {error.strerror}", hint
         ) from None
-    try:
-        index = Index(own / "index.db", root, archive)
-    except DamagedIndex as error:
-        raise MlxWanError(f"the library's index is damaged: {error}") from None
-    try:
-        yield Library(root, archive, index)
-    finally:
-        index.close()
+
+
+def has_archive(library: Library) -> bool:
+    """Whether there is an archive to read; makes nothing."""
+    if (library.archive / OWN_FOLDER / _ARCHIVE_MARK).exists():
+        return True
+    return library.archive.is_dir() and not library.index.count(Filters(archived=True))
 
 
 def relative(path: Path, root: Path) -> str | None:
@@ -69,12 +83,13 @@ def chosen(library: Library, name: str) -> Entry:
     wanted = name.strip().lower()
     found = library.index.beginning(wanted) if wanted else []
     found = [entry for entry in found if entry.id == wanted] or found
-    found = found or library.index.named(Path(name).name) if wanted else found
+    if not found and wanted:
+        found = library.index.named(Path(name).name)
     if len(found) == 1:
         return found[0]
     if not found:
-        raise MlxWanError(
+        raise UsageError(
             f"the library has no video {name!r}", "`mlx-wan library list` shows their ids"
         )
     some = ", ".join(f"{entry.id} ({entry.video.name})" for entry in found[:5])
-    raise MlxWanError(f"{name!r} could be {some}", "give more of the id")
+    raise UsageError(f"{name!r} could be {some}", "give more of the id")
