@@ -85,7 +85,7 @@ def _rgb(colour: tuple[int, int, int]) -> Array:
 
 
 def _smooth(value: npt.NDArray[np.floating]) -> Array:
-    value = np.clip(value, 0, 1)
+    value = np.clip(value, 0, 1).astype(np.float32)
     return value * value * (3 - 2 * value)
 
 
@@ -239,9 +239,13 @@ def _rings(canvas: Canvas, look: Look, rng: np.random.Generator) -> None:
     phase = distance / spacing + turn + rng.uniform(0, 1)
     ahead = phase - np.round(phase)
     ahead = ahead if look.direction == "out" else -ahead
-    line = np.exp(-((ahead / np.where(ahead > 0, 0.16, 0.34)) ** 2))
-    light = line * np.exp(-((distance / rng.uniform(0.55, 0.75)) ** 2))
-    core = 0.8 * np.exp(-((distance / 0.09) ** 2))
+    line = np.exp(-((ahead / np.where(ahead > 0, 0.15, 0.27)) ** 2))
+    reach = rng.uniform(0.55, 0.75)
+    if look.direction == "out":  # born bright in the middle, spent at the rim
+        light, core = line * np.exp(-((distance / reach) ** 2)), 0.8
+    else:  # the other way round
+        light, core = line * (0.15 + 0.85 * _smooth(distance / reach)), 0.25
+    core = core * np.exp(-((distance / 0.09) ** 2))
     light = np.maximum(light, core).astype(np.float32)
     outer = _smooth(distance / 0.8)[..., None]
     colour = (
