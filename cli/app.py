@@ -9,6 +9,7 @@ from mlx_wan import __version__
 from .convert import convert
 from .doctor import doctor
 from .generate import generate
+from .library import library_app
 from .plan import plan
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 for _command in (generate, plan, convert, doctor):
     app.command()(_command)
+app.add_typer(library_app)
 
 
 def _print_version(wanted: bool) -> None:

@@ -32,7 +32,7 @@ def add(video: str | Path, record_path: str | Path | None = None, stage: str = "
     A video in a stage's folder stays there; one from elsewhere is copied into `stage`. What its
     record lacks (an id, the hashes of the video and of a poster beside it) is written into it.
     """
-    with open_library() as library:
+    with open_library(create=True) as library:
         return actions.add(
             library, Path(video), Path(record_path) if record_path else None, stage
         ).id

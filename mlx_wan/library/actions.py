@@ -72,17 +72,22 @@ def tag(library: Library, entry: Entry, tags: list[str], *, remove: bool = False
     return moves.change_record(library, entry, change)
 
 
-def promote(library: Library, entry: Entry, stage: str | None = None) -> Entry:
-    """Move to the next stage, or to a given one."""
+def check_promotion(entry: Entry, stage: str | None) -> str:
+    """The stage a promotion leads to. Raises UsageError when it leads nowhere."""
     if entry.archived:
         raise UsageError(
             f"{entry.id} is in the archive", f"first `mlx-wan library restore {entry.id}`"
         )
-    if stage is None:
-        if entry.stage == STAGES[-1]:
-            raise UsageError(f"{entry.id} is {entry.stage} already", "there is no stage after it")
-        stage = STAGES[STAGES.index(entry.stage) + 1]
-    stage_folder(stage)
+    if stage is not None:
+        stage_folder(stage)
+    elif entry.stage == STAGES[-1]:
+        raise UsageError(f"{entry.id} is {entry.stage} already", "there is no stage after it")
+    return stage or STAGES[STAGES.index(entry.stage) + 1]
+
+
+def promote(library: Library, entry: Entry, stage: str | None = None) -> Entry:
+    """Move to the next stage, or to a given one."""
+    stage = check_promotion(entry, stage)
     return moves.move(library, entry, archived=False, stage=stage, check=False)
 
 

@@ -23,15 +23,16 @@ from .shelf import Library, relative
 
 
 @contextmanager
-def open_library() -> Iterator[Library]:
-    """The library of `library_root()` and `archive_root()`, made when there is none.
+def open_library(*, create: bool = False) -> Iterator[Library]:
+    """The library of `library_root()` and `archive_root()`; where there is none, an empty one that
+    cannot be written, or with `create` a new one.
 
     What killed processes left is finished first, and a missing or damaged index made again from
     the records. One that cannot be written is opened for reading.
     """
     root, archive = library_root(), archive_root()
     _check_roots(root, archive)
-    library, is_new = _open(root, archive)
+    library, is_new = _open(root, archive, create)
     try:
         if is_new:
             rebuild(library)
@@ -59,8 +60,11 @@ def _check_roots(root: Path, archive: Path) -> None:
             )
 
 
-def _open(root: Path, archive: Path) -> tuple[Library, bool]:
+def _open(root: Path, archive: Path, create: bool) -> tuple[Library, bool]:
     """The library, and whether its index has to be filled from the records."""
+    if not create and not root.is_dir():
+        notes = [f"there is no library at {root} yet"]
+        return Library(root, archive, Index(None, root, archive), True, notes), False
     own = root / OWN_FOLDER
     file = own / "index.db"
     try:
@@ -75,7 +79,7 @@ def _open(root: Path, archive: Path) -> tuple[Library, bool]:
         writable = False
     if not writable:
         return _open_readonly(root, archive, file)
-    notes: list[str] = []
+    notes = []
     if not file.exists():
         _make_index(root, archive, file, notes)
     try:
