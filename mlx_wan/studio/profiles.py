@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from .figures import find_figure
+from .scenery import ambient_sign, is_quote, is_scenery, motion_sign, speaks, text_sign
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -82,3 +85,42 @@ class Choice:
 
     def __str__(self) -> str:
         return f"{self.profile.name} ({self.reason})"
+
+
+MOST_SIMPLE = 240  # characters of a message that still counts as simple
+
+
+def choose_quality(message: str, *, has_text_overlay: bool | None = None) -> Choice:
+    """The profile a message deserves, and why.
+
+    Data in it or text over the picture take the most, a quote, a simple message or motion less, an
+    ambient picture that says nothing the least. `has_text_overlay` None leaves it to the message.
+    """
+    level, reason = _level(message, has_text_overlay)
+    return Choice(PROFILES[level], reason)
+
+
+def _level(message: str, has_text_overlay: bool | None) -> tuple[str, str]:
+    if figure := find_figure(message):
+        return "high", f"data in the message: {figure}"
+    if has_text_overlay:
+        return "high", "text is laid over the picture"
+    ambient, motion = ambient_sign(message), motion_sign(message)
+    if has_text_overlay is None:
+        if sign := text_sign(message):
+            return "high", f"text in the picture: {sign}"
+        if is_quote(message):
+            return "medium", "a quote"
+    if ambient:
+        return "low", f"ambient: {ambient}"
+    if is_scenery(message):
+        return "low", "scenery without a message"
+    if has_text_overlay is None and len(message.strip()) > MOST_SIMPLE:
+        return "high", f"a long text: {len(message.strip())} characters"
+    if motion:
+        return "medium", f"motion: {motion}"
+    if not message.strip():
+        return "low", "no message"
+    if has_text_overlay is None or is_quote(message) or speaks(message):
+        return "medium", "a simple message"
+    return "low", "no text over the picture, nothing to read"
