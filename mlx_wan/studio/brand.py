@@ -27,7 +27,7 @@ font = "Inter"              # or a .ttf or .otf file, looked for beside this fil
 
 [colours]
 text = "#FFFFFF"            # words; where the picture is bright, `background` is taken instead
-accent = "#3D6BFF"          # the call to action and small marks
+accent = "#2E5CFF"          # the call to action and small marks
 background = "#0B1020"      # behind words where the picture needs it
 """
 
@@ -41,7 +41,7 @@ class Brand:
 
     name: str = "Arthur Dell"
     text: str = "#FFFFFF"
-    accent: str = "#3D6BFF"
+    accent: str = "#2E5CFF"
     background: str = "#0B1020"
     font: str = "Inter"
     logo: str | None = None
@@ -65,6 +65,26 @@ class Brand:
                 f"brand: opacity is {_shown(self.opacity)}; accepted: {MIN_OPACITY} to 1",
                 "a fainter signature could not be read",
             )
+
+        self._check_contrast()
+
+    def _check_contrast(self) -> None:
+        """A scrim can only help as far as `background` behind `text` does."""
+        from .contrast import AIM, colour_ratio
+
+        text, behind = self.colour("text"), self.colour("background")
+        for words, under in ((text, behind), (behind, text)):
+            mixed = tuple(
+                round(one * self.opacity + other * (1 - self.opacity))
+                for one, other in zip(words, under, strict=True)
+            )
+            found = colour_ratio((mixed[0], mixed[1], mixed[2]), under)
+            if found < AIM + 0.15:
+                raise UsageError(
+                    f"brand: text {self.text} on background {self.background} at opacity "
+                    f"{self.opacity:g} has a contrast of {found:.1f} : 1; needed: {AIM + 0.15:.0f}",
+                    "take a darker and a lighter colour, or more opacity",
+                )
 
     def colour(self, field: str) -> tuple[int, int, int]:
         """(red, green, blue) of `text`, `accent` or `background`, 0 to 255."""
@@ -155,7 +175,7 @@ def _check_name(name: object, logo: object) -> None:
 def _check_colour(field: str, value: object) -> None:
     if not isinstance(value, str) or not _COLOUR.fullmatch(value):
         raise UsageError(
-            f"brand: colour {field} is {_shown(value)}; accepted: #RRGGBB", 'as in "#3D6BFF"'
+            f"brand: colour {field} is {_shown(value)}; accepted: #RRGGBB", 'as in "#2E5CFF"'
         )
 
 

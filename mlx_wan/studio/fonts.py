@@ -1,0 +1,204 @@
+"""The fonts words are set in: only files that are installed with mlx-wan, or the brand's own.
+
+System fonts are never used, so the same words make the same picture on every machine.
+"""
+
+import importlib.resources
+from collections.abc import Callable
+from functools import cache, cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import regex
+
+from mlx_wan.errors import UsageError
+
+MAX_FONT_BYTES = 32 * 2**20
+_SCRIPTS = """
+    Arabic Hebrew Devanagari Bengali Tamil Telugu Thai Gujarati Gurmukhi Kannada Malayalam Oriya
+    Sinhala Khmer Lao Myanmar Georgian Armenian Ethiopic
+"""
+_NOTO = ("NotoSans", *(f"NotoSans{script}" for script in _SCRIPTS.split()))
+_EMOJI_SLICES = 11  # each emoji sequence is whole in one of them
+_EMOJI = regex.compile(r"\p{Emoji_Presentation}|\p{Emoji}\ufe0f|\u20e3|\p{Regional_Indicator}")
+_JOINER, _AS_TEXT, _AS_EMOJI = "\u200d", "\ufe0e", "\ufe0f"
+
+
+EM = 64_000  # units of an em in which glyphs are placed
+
+
+class Face:
+    """One font, opened when it is first asked for something."""
+
+    def __init__(
+        self, name: str, read: Callable[[], bytes], index: int = 0, coloured: bool = False
+    ):
+        self.name = name
+        self.coloured = coloured
+        self._read, self._index = read, index
+        self._fonts: dict[int, Any] = {}
+
+    @cached_property
+    def _face(self) -> Any:
+        import uharfbuzz
+
+        return uharfbuzz.Face(uharfbuzz.Blob(self._read()), self._index)
+
+    @cached_property
+    def characters(self) -> frozenset[int]:
+        """The code points it has a glyph for."""
+        return frozenset(self._face.unicodes)
+
+    def font(self, weight: int) -> Any:
+        """A uharfbuzz.Font of the weight nearest to `weight`, EM units to an em."""
+        import uharfbuzz
+
+        if weight not in self._fonts:
+            font = uharfbuzz.Font(self._face)
+            wanted = {"wght": weight, "opsz": 32}  # the cut for large sizes
+            font.set_variations(
+                {
+                    axis.tag: min(max(wanted[axis.tag], axis.min_value), axis.max_value)
+                    for axis in self._face.axis_infos
+                    if axis.tag in wanted
+                }
+            )
+            font.scale = (EM, EM)
+            self._fonts[weight] = font
+        return self._fonts[weight]
+
+    def has(self, cluster: str) -> bool:
+        """Whether every visible character of the cluster has a glyph."""
+        return all(ord(c) in self.characters or is_invisible(c) for c in cluster)
+
+
+def is_invisible(character: str) -> bool:
+    """Joiners, direction marks and selectors: they shape what is around them."""
+    return _invisible(character)
+
+
+@lru_cache(maxsize=4096)
+def _invisible(character: str) -> bool:
+    return bool(regex.fullmatch(r"\p{Default_Ignorable_Code_Point}", character))
+
+
+def faces(own: str = "Inter") -> tuple[Face, ...]:
+    """The fonts for words, first to last: `own` ("Inter" or a font file), then all others."""
+    return _faces(own)
+
+
+@cache
+def _faces(own: str) -> tuple[Face, ...]:
+    inter = _installed("fontpkg_inter", "files/Inter[opsz,wght].ttf")
+    first = (inter,) if own == "Inter" else (_own_face(Path(own)), inter)
+    return (
+        *first,
+        *(_installed("manimgx_fonts", f"{name}[wght].ttf") for name in _NOTO),
+        _installed("noto_cjk_sans_jp_bold", "NotoSansCJKjp-Bold.otf"),
+        _installed("manimgx_fonts", "NotoSansSymbols[wght].ttf"),
+        _installed("manimgx_fonts", "NotoEmoji[wght].ttf"),
+    )
+
+
+@cache
+def emoji_faces() -> tuple[Face, ...]:
+    path = importlib.resources.files("mlx_wan") / "assets" / "fonts" / "NotoColorEmoji.ttc"
+    read = cache(path.read_bytes)
+    return tuple(Face(f"NotoColorEmoji {n}", read, n, True) for n in range(_EMOJI_SLICES))
+
+
+def face_for(cluster: str, own: str = "Inter", before: Face | None = None) -> Face:
+    """The font for one grapheme cluster; `before` is preferred for punctuation and spaces.
+
+    Raises UsageError naming the character when no font has it: boxes are never drawn.
+    """
+    if _is_emoji(cluster) and (face := _emoji_face(cluster)):
+        return face
+    if before is not None and not before.coloured and _is_common(cluster) and before.has(cluster):
+        return before
+    for face in faces(own):
+        if face.has(cluster):
+            return face
+    if face := _emoji_face(cluster):
+        return face
+    raise UsageError(
+        f"no font has {describe(cluster, own)}", "leave it out or write it another way"
+    )
+
+
+def describe(cluster: str, own: str = "Inter") -> str:
+    """The characters nobody has, as in `U+1F9FF NAZAR AMULET`."""
+    import unicodedata
+
+    known = (*faces(own), *emoji_faces())
+    missing = [
+        c for c in cluster if not is_invisible(c) and not any(ord(c) in f.characters for f in known)
+    ]
+    return " with ".join(
+        f"U+{ord(c):04X} {unicodedata.name(c, 'without a name')}" for c in missing or cluster
+    )
+
+
+@lru_cache(maxsize=1024)
+def _is_common(cluster: str) -> bool:
+    return bool(regex.match(r"[\p{Script=Common}\p{Script=Inherited}--\p{Nd}]", cluster, regex.V1))
+
+
+def _is_emoji(cluster: str) -> bool:
+    return _AS_TEXT not in cluster and bool(
+        _EMOJI.search(cluster)
+        or (_JOINER in cluster and regex.search(r"\p{Extended_Pictographic}", cluster))
+    )
+
+
+@lru_cache(maxsize=1024)
+def _emoji_face(cluster: str) -> Face | None:
+    """The slice that draws the cluster with the fewest glyphs."""
+    import uharfbuzz
+
+    def glyphs(face: Face) -> int:
+        buffer = uharfbuzz.Buffer()
+        buffer.add_str(cluster)
+        buffer.guess_segment_properties()
+        buffer.flags = uharfbuzz.BufferFlags.REMOVE_DEFAULT_IGNORABLES
+        uharfbuzz.shape(face.font(400), buffer)
+        return len(buffer.glyph_infos)
+
+    return min((face for face in emoji_faces() if face.has(cluster)), key=glyphs, default=None)
+
+
+def _installed(package: str, file: str) -> Face:
+    def read() -> bytes:
+        return importlib.resources.files(package).joinpath(file).read_bytes()
+
+    return Face(file.rpartition("/")[2], read)
+
+
+def _own_face(path: Path) -> Face:
+    """A font file from outside; HarfBuzz checks its tables and takes nothing that is damaged."""
+    hint = 'give a .ttf or .otf file, or font = "Inter"'
+    try:
+        if not path.is_file():
+            raise UsageError(f"brand: font {path} does not exist", hint)
+        if path.stat().st_size > MAX_FONT_BYTES:
+            raise UsageError(
+                f"brand: font {path.name} has {path.stat().st_size / 2**20:.0f} MB; "
+                f"accepted: up to {MAX_FONT_BYTES // 2**20}",
+                hint,
+            )
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"brand: font {path} cannot be read: {reason}", hint) from None
+    if data[:4] not in (b"\0\1\0\0", b"OTTO", b"true"):
+        raise UsageError(f"brand: font {path.name} is not a TrueType or OpenType font", hint)
+    face = Face(path.name, lambda: data)
+    if ord("n") not in face.characters or not _has_ink(face):
+        raise UsageError(f"brand: font {path.name} is damaged or has no letters", hint)
+    return face
+
+
+def _has_ink(face: Face) -> bool:
+    font = face.font(400)
+    extents = font.get_glyph_extents(font.get_nominal_glyph(ord("n")))
+    return extents is not None and extents.width > 0

@@ -1,0 +1,421 @@
+"""Where words and signature stand: inside the safe area, and never on one another.
+
+Title, hook and content form a column, aligned at the side they are read from; the call to action
+is a pill below it; the signature has its corner. Blocks seen at the same time are placed together.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from mlx_wan.errors import UsageError
+
+from .brand import Brand
+from .fitting import Paragraph, Role, fit
+from .formats import Box, Format
+from .storyboard import ROLES, Storyboard
+from .text import check_readable, clean, fitting_prefix, graphemes
+from .typeset import Line, Style
+
+ROLE_STYLES = {
+    "title": Role(largest=116, smallest=46, max_lines=3, weight=800, pitch=1.12),
+    "hook": Role(largest=124, smallest=46, max_lines=4, weight=800, pitch=1.12),
+    "content": Role(largest=60, smallest=34, max_lines=5, weight=500),
+    "cta": Role(largest=44, smallest=28, max_lines=2, weight=700),
+    "signature": Role(largest=32, smallest=18, max_lines=1, weight=600),
+}
+_COLUMN_SCALE = {"shorts": 1.08}  # held in the hand, but further from the eye than it seems
+_COLUMN_WIDTH = {"wide": 0.8}  # of the safe width: long lines are hard to read
+_CAP_HEIGHT = 0.73  # ems; capitals of Inter
+_GAP = 56  # between blocks; all lengths are for a short side of 1080 pixels
+_MARK = (72, 8, 36)  # the accent above title and hook: width, height, distance
+_BAR = (4, 14)  # the accent beside the signature: width, distance
+_LOGO_HEIGHT, _LOGO_WIDTH, _LOGO_GAP = 60, 220, 16
+_OPTICAL_CENTRE = 0.44  # of the free height lies above the column
+
+
+@dataclass(frozen=True)
+class Placed:
+    """One block as it stands in the frame from frame `start` to frame `end` (outside).
+
+    `box` is everything of it, `origins` are each line's (x, baseline) in pixels of the frame.
+    """
+
+    name: str
+    role: str
+    text: str
+    box: Box
+    lines: tuple[Line, ...]
+    origins: tuple[tuple[float, float], ...]
+    size: float
+    start: int
+    end: int
+    pill: bool = False
+    mark: Box | None = None
+    logo: Box | None = None
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A checked block: clean text, frames from `start` to `end` (outside)."""
+
+    name: str
+    role: str
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    given: _Text
+    paragraph: Paragraph
+
+
+def lay_out(
+    storyboard: Storyboard, brand: Brand | None, logo_size: tuple[int, int] | None = None
+) -> list[Placed]:
+    """Every block of the storyboard and the signature (named so).
+
+    `logo_size` is the brand's logo in pixels. Raises UsageError for text that cannot be read in
+    its time, has no glyphs or does not fit, with the length that does.
+    """
+    form = storyboard.format
+    font = brand.font if brand else "Inter"
+    signature = _signature(form, brand, storyboard.num_frames, logo_size) if brand else None
+    texts = [_checked(storyboard, number) for number in range(len(storyboard.texts))]
+    placed = [
+        block
+        for scene in _scenes(texts)
+        for block in _place(scene, form, font, signature, _strip_side(brand))
+    ]
+    return [*placed, signature] if signature else placed
+
+
+def _strip_side(brand: Brand | None) -> str:
+    return brand.position if brand else "bottom-right"
+
+
+def _checked(storyboard: Storyboard, number: int) -> _Text:
+    block = storyboard.texts[number]
+    same = [one for one in storyboard.texts if one.role == block.role]
+    count = sum(one.role == block.role for one in storyboard.texts[: number + 1])
+    name = block.role if len(same) == 1 else f"{block.role} {count}"
+    text = clean(block.text, name)
+    check_readable(text, block.end - block.start, name)
+    fps = storyboard.format.fps
+    start = min(round(block.start * fps), storyboard.num_frames - 1)
+    end = max(min(round(block.end * fps), storyboard.num_frames), start + 1)
+    return _Text(name, block.role, text, start, end)
+
+
+def _scenes(texts: Sequence[_Text]) -> Iterable[list[_Text]]:
+    """Texts that are seen together, directly or through others, in order of time."""
+    scene: list[_Text] = []
+    last = -1
+    for one in sorted(texts, key=lambda text: text.start):
+        if scene and one.start >= last:
+            yield scene
+            scene = []
+        scene.append(one)
+        last = max(last, one.end)
+    if scene:
+        yield scene
+
+
+def _place(
+    scene: Sequence[_Text],
+    form: Format,
+    font: str,
+    signature: Placed | None,
+    position: str,
+) -> list[Placed]:
+    unit = _unit(form)
+    area = _above_signature(form.safe, signature, position, unit)
+    pills = [_fit_pill(one, form, font, area) for one in scene if one.role == "cta"]
+    placed: list[Placed] = []
+    bottom = area.bottom
+    for slot in _slots(pills)[::-1]:
+        boxes = [_pill_box(one, unit) for one in slot]
+        height = max(height for _, height in boxes)
+        row = None
+        if bottom == area.bottom and signature is not None:
+            row = _beside(signature, form.safe, slot, boxes, position, unit)
+        row = bottom - height if row is None else row
+        bottom = min(bottom, row - round(_GAP * unit))
+        for one, (width, own) in zip(slot, boxes, strict=True):
+            top = row + height - own
+            placed.append(_pill(one, form.safe, top, width, own))
+    area = replace(area, bottom=bottom)
+    others = [one for one in scene if one.role != "cta"]
+    return placed + _column(others, form, font, area)
+
+
+def _above_signature(safe: Box, signature: Placed | None, position: str, unit: float) -> Box:
+    if signature is None:
+        return safe
+    gap = round(_GAP * 0.75 * unit)
+    if position.startswith("bottom"):
+        return replace(safe, bottom=signature.box.top - gap)
+    return replace(safe, top=signature.box.bottom + gap)
+
+
+def _beside(
+    signature: Placed,
+    safe: Box,
+    slot: Sequence[_Fitted],
+    boxes: Sequence[tuple[int, int]],
+    position: str,
+    unit: float,
+) -> int | None:
+    """The top of a pill in the signature's row, when it stands on the other side and fits."""
+    side = position.partition("-")[2]
+    starts = {"right" if one.paragraph.right_to_left else "left" for one in slot}
+    width, height = max(w for w, _ in boxes), max(h for _, h in boxes)
+    room = safe.width - signature.box.width - round(_GAP * unit)
+    if not position.startswith("bottom") or side in starts or width > room:
+        return None
+    middle = (signature.box.top + signature.box.bottom) // 2
+    return min(middle - height // 2, safe.bottom - height)
+
+
+def _slots(fitted: Sequence[_Fitted]) -> list[list[_Fitted]]:
+    """Blocks of one role that follow one another share a place; others are stacked."""
+    slots: list[list[_Fitted]] = []
+    for one in sorted(fitted, key=lambda f: (ROLES.index(f.given.role), f.given.start)):
+        for slot in slots:
+            same = slot[0].given.role == one.given.role
+            if same and all(_apart(one.given, other.given) for other in slot):
+                slot.append(one)
+                break
+        else:
+            slots.append([one])
+    return slots
+
+
+def _apart(one: _Text, other: _Text) -> bool:
+    return one.start >= other.end or other.start >= one.end
+
+
+def _column(scene: Sequence[_Text], form: Format, font: str, area: Box) -> list[Placed]:
+    """Title, hook and content below one another, smaller until all of them fit."""
+    if not scene:
+        return []
+    unit = _unit(form)
+    scale = 1.0
+    while True:
+        slots = _slots([_fit(one, form, font, area, scale) for one in scene])
+        heights = [max(_height(one, unit) for one in slot) for slot in slots]
+        total = sum(heights) + round(_GAP * unit) * (len(slots) - 1)
+        if total <= area.height:
+            break
+        if scale < 0.35:
+            raise UsageError(
+                f"{' and '.join(one.name for one in scene)} are too long to be shown together",
+                "shorten them, or show them one after the other",
+            )
+        scale *= 0.94
+    top = area.top + round((area.height - total) * _OPTICAL_CENTRE)
+    placed = []
+    for slot, height in zip(slots, heights, strict=True):
+        placed += [_words(one, area, top, unit) for one in slot]
+        top += height + round(_GAP * unit)
+    return placed
+
+
+def _fit(one: _Text, form: Format, font: str, area: Box, scale: float) -> _Fitted:
+    role = ROLE_STYLES[one.role]
+    role = replace(role, largest=max(role.largest * scale, role.smallest))
+    unit = _unit(form) * _COLUMN_SCALE.get(form.name, 1.0)
+    style = Style(font, role.weight)
+    height = area.height - _mark_height(one.role, _unit(form))
+    width = area.width * _COLUMN_WIDTH.get(form.name, 1.0)
+
+    def attempt(text: str) -> Paragraph | None:
+        return fit(text, style, role, width, height, unit)
+
+    return _Fitted(one, attempt(one.text) or _refuse(one.name, one.text, attempt))
+
+
+def _fit_pill(one: _Text, form: Format, font: str, area: Box) -> _Fitted:
+    role, unit = ROLE_STYLES["cta"], _unit(form)
+    width = area.width - 2 * _PILL_SIDE * role.largest * unit
+
+    def attempt(text: str) -> Paragraph | None:
+        return fit(text, Style(font, role.weight), role, width, area.height / 3, unit)
+
+    return _Fitted(one, attempt(one.text) or _refuse(one.name, one.text, attempt))
+
+
+def _refuse(name: str, text: str, attempt) -> Paragraph:  # type: ignore[no-untyped-def]
+    fits = fitting_prefix(text, lambda part: attempt(part.strip() or "i") is not None)
+    raise UsageError(
+        f"{name} has {len(graphemes(text))} characters; about {fits} fit into this format",
+        f"shorten it to {fits} characters, or split it into several texts",
+    )
+
+
+def _unit(form: Format) -> float:
+    return min(form.width, form.height) / 1080
+
+
+def _mark_height(role: str, unit: float) -> int:
+    return round((_MARK[1] + _MARK[2]) * unit) if role in ("title", "hook") else 0
+
+
+def _height(one: _Fitted, unit: float) -> int:
+    return math.ceil(one.paragraph.height) + _mark_height(one.given.role, unit)
+
+
+def _words(one: _Fitted, area: Box, top: int, unit: float) -> Placed:
+    """Words of the column: the ink of each line begins exactly at the edge."""
+    paragraph, rtl = one.paragraph, one.paragraph.right_to_left
+    width = math.ceil(paragraph.width)
+    left = area.right - width if rtl else area.left
+    mark = None
+    mark_height = _mark_height(one.given.role, unit)
+    if mark_height:
+        mark_width, thick = round(_MARK[0] * unit), round(_MARK[1] * unit)
+        at = left + width - mark_width if rtl else left
+        mark = Box(at, top, at + mark_width, top + thick)
+    origins = tuple(
+        (
+            (left + width - line.right * paragraph.size)
+            if rtl
+            else (left - line.left * paragraph.size),
+            top + mark_height + baseline,
+        )
+        for line, baseline in zip(paragraph.lines, paragraph.baselines, strict=True)
+    )
+    box = Box(left, top, left + width, top + _height(one, unit))
+    if mark is not None:
+        box = replace(box, left=min(box.left, mark.left), right=max(box.right, mark.right))
+    return _placed(one, box, origins, mark=mark)
+
+
+_PILL_SIDE, _PILL_ABOVE = 0.95, 0.62  # ems around the words of a pill
+
+
+def _pill_box(one: _Fitted, unit: float) -> tuple[int, int]:
+    """Width and height of the pill."""
+    paragraph = one.paragraph
+    top, bottom = _reference(paragraph)
+    height = paragraph.baselines[-1] - paragraph.baselines[0] + (top - bottom) * paragraph.size
+    return (
+        math.ceil(paragraph.width + 2 * _PILL_SIDE * paragraph.size),
+        math.ceil(height + 2 * _PILL_ABOVE * paragraph.size),
+    )
+
+
+def _reference(paragraph: Paragraph) -> tuple[float, float]:
+    """Top of the first and bottom of the last line, in ems: of capitals, unless ink goes beyond.
+
+    So pills are the same height and their words sit on one line, with or without descenders.
+    """
+    return (
+        max(_CAP_HEIGHT, paragraph.lines[0].top - 0.2),
+        min(0.0, paragraph.lines[-1].bottom + 0.25),
+    )
+
+
+def _pill(one: _Fitted, safe: Box, top: int, width: int, height: int) -> Placed:
+    paragraph = one.paragraph
+    left = safe.right - width if paragraph.right_to_left else safe.left
+    first = top + _PILL_ABOVE * paragraph.size + _reference(paragraph)[0] * paragraph.size
+    origins = tuple(
+        (
+            left
+            + (width - (line.right - line.left) * paragraph.size) / 2
+            - line.left * paragraph.size,
+            first + baseline - paragraph.baselines[0],
+        )
+        for line, baseline in zip(paragraph.lines, paragraph.baselines, strict=True)
+    )
+    return _placed(one, Box(left, top, left + width, top + height), origins, pill=True)
+
+
+def _placed(
+    one: _Fitted,
+    box: Box,
+    origins: tuple[tuple[float, float], ...],
+    pill: bool = False,
+    mark: Box | None = None,
+) -> Placed:
+    given = one.given
+    return Placed(
+        given.name,
+        given.role,
+        given.text,
+        box,
+        one.paragraph.lines,
+        origins,
+        one.paragraph.size,
+        given.start,
+        given.end,
+        pill,
+        mark,
+    )
+
+
+def _signature(
+    form: Format, brand: Brand, num_frames: int, logo_size: tuple[int, int] | None
+) -> Placed:
+    """The name with an accent bar, or the logo with the name, in the brand's corner."""
+    unit, safe = _unit(form), form.safe
+    logo_width, logo_height = _logo_box(logo_size, unit)
+    text, paragraph = "", None
+    if brand.name.strip():
+        text = clean(brand.name, "the brand's name").replace("\n", " ")
+        before = logo_width + _LOGO_GAP * unit if logo_width else (_BAR[0] + _BAR[1]) * unit
+        role = ROLE_STYLES["signature"]
+
+        def attempt(text: str) -> Paragraph | None:
+            style = Style(brand.font, role.weight)
+            return fit(text, style, role, safe.width - before, safe.height / 4, unit)
+
+        paragraph = attempt(text) or _refuse("the brand's name", text, attempt)
+    before = 0
+    if paragraph is not None:
+        before = round(_LOGO_GAP * unit) + logo_width if logo_width else round(sum(_BAR) * unit)
+        cap = round(_CAP_HEIGHT * paragraph.size)
+        above = max(round(paragraph.lines[0].top * paragraph.size), cap)
+        below = math.ceil(max(-paragraph.lines[0].bottom * paragraph.size, 0))
+        extra = max(math.ceil((logo_height - cap) / 2), 0)
+        above, below = max(above, cap + extra), max(below, extra)
+        width = before + math.ceil(paragraph.width)
+    else:
+        above, below, width, cap = logo_height, 0, logo_width, logo_height
+    left = safe.right - width if brand.position.endswith("right") else safe.left
+    bottom = brand.position.startswith("bottom")
+    baseline = safe.bottom - below if bottom else safe.top + above
+    box = Box(left, baseline - above, left + width, baseline + below)
+    logo = mark = None
+    if logo_width:
+        top = baseline - cap // 2 - logo_height // 2
+        logo = Box(left, top, left + logo_width, top + logo_height)
+    elif paragraph is not None:
+        mark = Box(left, baseline - cap, left + max(round(_BAR[0] * unit), 2), baseline)
+    if paragraph is None:
+        return Placed("signature", "signature", text, box, (), (), 0.0, 0, num_frames, logo=logo)
+    line = paragraph.lines[0]
+    origin = (left + before - line.left * paragraph.size, float(baseline))
+    return Placed(
+        "signature",
+        "signature",
+        text,
+        box,
+        (line,),
+        (origin,),
+        paragraph.size,
+        0,
+        num_frames,
+        mark=mark,
+        logo=logo,
+    )
+
+
+def _logo_box(size: tuple[int, int] | None, unit: float) -> tuple[int, int]:
+    if size is None:
+        return 0, 0
+    scale = min(_LOGO_HEIGHT * unit / size[1], _LOGO_WIDTH * unit / size[0])
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
