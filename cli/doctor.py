@@ -3,6 +3,7 @@
 import json
 import platform
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from .options import Json
@@ -40,27 +41,44 @@ def _facts() -> dict[str, Any]:
         "memory available": f"{available_memory() / 2**30:.1f} GiB",
         "blas": blas.status(),
         "models folder": str(models_folder()),
+        "default model": _default_model(),
         "models": _models(),
     }
 
 
 def _models() -> dict[str, str]:
-    from mlx_wan.errors import MlxWanError
     from mlx_wan.home import models_folder
-    from mlx_wan.loading import installed_models, open_model
+    from mlx_wan.loading import embedded_model, installed_models
 
-    found = {}
-    for name in installed_models():
-        try:
-            folder = open_model(models_folder() / name)
-        except MlxWanError as error:
-            found[name] = f"broken: {error.message}"
-            continue
-        size = sum(component.nbytes for component in folder.components.values())
-        kinds = {
-            f"{c.quantization['bits']}-bit" if c.quantization else c.dtype
-            for c in folder.components.values()
-            if c.network != "sentencepiece"
-        }
-        found[name] = f"{folder.preset.title}, {size / 2**30:.2f} GiB, {'/'.join(sorted(kinds))}"
+    folders = [models_folder() / name for name in installed_models()]
+    found = {folder.name: _about(folder) for folder in folders}
+    if embedded_model().name not in found:
+        found[embedded_model().name] = f"built in: {_about(embedded_model())}"
     return found
+
+
+def _about(path: Path) -> str:
+    from mlx_wan.errors import MlxWanError
+    from mlx_wan.loading import open_model
+
+    try:
+        folder = open_model(path)
+    except MlxWanError as error:
+        return f"broken: {error.message}"
+    size = sum(component.nbytes for component in folder.components.values())
+    kinds = {
+        f"{c.quantization['bits']}-bit" if c.quantization else c.dtype
+        for c in folder.components.values()
+        if c.network != "sentencepiece"
+    }
+    return f"{folder.preset.title}, {size / 2**30:.2f} GiB, {'/'.join(sorted(kinds))}"
+
+
+def _default_model() -> str:
+    from mlx_wan.errors import MlxWanError
+    from mlx_wan.loading import find_model
+
+    try:
+        return find_model(None).name
+    except MlxWanError as error:
+        return f"none: {error.message}"

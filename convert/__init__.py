@@ -19,6 +19,7 @@ from mlx_wan.events import Report, ignore
 from mlx_wan.home import expanded
 from mlx_wan.loading import FORMAT_VERSION
 from mlx_wan.presets import PRESETS
+from mlx_wan.registry import record_installed
 
 from .choose import Model, choose
 from .config import folder_config, write_small_files
@@ -79,6 +80,7 @@ def convert(
             config = folder_config(found, shards, files, journal, DTYPES[dtype], origin)
             write_atomically(partial / "config.json", json.dumps(config, indent=1).encode())
             _publish(partial, dest, journal)
+        record_installed(dest, found.preset.id)
     return dest
 
 

@@ -14,7 +14,8 @@ from typing import Any, cast
 
 from .errors import BadFileError, ModelError
 from .home import expanded, models_folder
-from .presets import PRESETS, Preset
+from .presets import EMBEDDED, PRESETS, Preset
+from .registry import active_model
 from .settings import check_component, network_settings, shown
 from .tensorfile import strict_json
 
@@ -62,30 +63,51 @@ class ModelFolder:
 
 
 def find_model(name: str | None) -> Path:
-    """The folder for a path, a name below the models folder, or the only model there is.
+    """The folder for a path or a name below the models folder; without one, the default model.
 
-    Raises ModelError when there is no such folder, or when `name` is None and the choice is open.
+    That is the active one of the registry, else the only one in the models folder, else, while
+    there is none and never was, the embedded wan-mini. Raises ModelError when there is no such
+    folder, or when `name` is None and the choice is open.
     """
-    installed = installed_models()
     if name is not None:
-        for candidate in (expanded(name), models_folder() / name):
-            if candidate.is_dir():
-                return candidate
-        raise ModelError(
-            f"there is no model {name!r}: neither a folder nor a name in {models_folder()}",
-            "installed: " + (", ".join(installed) or "none; make one with `mlx-wan convert`"),
-        )
-    if len(installed) == 1:
-        return models_folder() / installed[0]
+        return _named_model(name)
+    active, installed = active_model(), installed_models()
+    if active is not None:
+        if active not in installed:
+            raise ModelError(
+                f"the active model {active!r} is missing from {models_folder()}",
+                f"convert it again, or give --model with one of: {', '.join(_names())}",
+            )
+        return models_folder() / active
     if not installed:
+        return embedded_model()
+    if len(installed) > 1:
         raise ModelError(
-            f"no model is installed in {models_folder()}",
-            "make one with `mlx-wan convert SOURCE DEST`, then give --model DEST",
+            f"{len(installed)} models are installed and none was named",
+            f"give --model with one of: {', '.join(_names())}",
         )
+    return models_folder() / installed[0]
+
+
+def _named_model(name: str) -> Path:
+    for candidate in (expanded(name), models_folder() / name):
+        if candidate.is_dir() and (name != EMBEDDED or (candidate / "config.json").is_file()):
+            return candidate
+    if name == EMBEDDED:
+        return embedded_model()
     raise ModelError(
-        f"{len(installed)} models are installed and none was named",
-        f"give --model with one of: {', '.join(installed)}",
+        f"there is no model {name!r}: neither a folder nor a name in {models_folder()}",
+        f"there are: {', '.join(_names())}; others are made with `mlx-wan convert`",
     )
+
+
+def _names() -> list[str]:
+    return list(dict.fromkeys([*installed_models(), EMBEDDED]))
+
+
+def embedded_model() -> Path:
+    """The folder of wan-mini in this package, converted like any other model."""
+    return Path(__file__).with_name("assets") / EMBEDDED
 
 
 def installed_models() -> list[str]:

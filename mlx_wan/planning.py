@@ -12,11 +12,15 @@ from typing import Any
 from .errors import UsageError
 from .files import file_sha256
 from .geometry import latent_shape, multiples, token_count
-from .loading import ModelFolder, find_model, network_config, open_model
+from .home import models_folder
+from .loading import ModelFolder, embedded_model, find_model, network_config, open_model
 from .memory import available_memory, check_fits, predict
 from .plan import ExpertPlan, Plan, count_forwards
+from .presets import EMBEDDED
 from .request import Request
 from .sampling import make_schedule
+
+SUGGESTED = "Wan-AI/Wan2.2-TI2V-5B"  # the first real model to install: it needs the least
 
 
 def make_plan(
@@ -50,7 +54,7 @@ def plan_for(
     _check_task(request, folder)
     solver = request.solver or preset.solver
     fps = request.fps or preset.fps
-    notes: list[str] = []
+    notes = _embedded_note(request, folder)
     num_frames = _num_frames(request, folder, fps, notes)
     if request.last_image is not None and num_frames == 1:
         raise UsageError("a video of 1 frame has no last frame", "leave --last-image out")
@@ -109,7 +113,7 @@ def replan(
     The output is another one, the folder may be. Raises UsageError when the plan contradicts
     itself or the model, and what `make_plan` raises.
     """
-    folder = open_model(find_model(model or plan.model_path))
+    folder = open_model(find_model(model or _recorded_model(plan)))
     size = (plan.width, plan.height, plan.num_frames)
     schedule = make_schedule(plan.solver, plan.steps, plan.shift)
     spans = [(expert.first_step, expert.last_step) for expert in plan.experts]
@@ -140,6 +144,12 @@ def replan(
     )
 
 
+def _recorded_model(plan: Plan) -> str:
+    """Where the plan's model is; the embedded one has another folder in each installation."""
+    moved = plan.model == EMBEDDED and not Path(plan.model_path).is_dir()
+    return EMBEDDED if moved else plan.model_path
+
+
 def check_images(plan: Plan) -> None:
     """Raise UsageError when an image is another one than when the plan was made."""
     for path, planned in (
@@ -158,6 +168,16 @@ def forward_flops(config: Any, tokens: int) -> float:
     linear = 12 * tokens * dim**2 + 4 * tokens * dim * config.ffn_dim + 4 * text * dim**2
     attention = 4 * tokens**2 * dim + 4 * tokens * text * dim
     return float(layers * (linear + attention))
+
+
+def _embedded_note(request: Request, folder: ModelFolder) -> list[str]:
+    """Says that nobody chose this model, and how to get one that makes real video."""
+    if request.model is not None or folder.path != embedded_model():
+        return []
+    return [
+        "no model is installed, so the built-in wan-mini makes an abstract background; for real "
+        f"video: mlx-wan convert {SUGGESTED} {models_folder() / 'wan2.2-ti2v-5b'}"
+    ]
 
 
 def _check_task(request: Request, folder: ModelFolder) -> None:

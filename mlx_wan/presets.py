@@ -12,6 +12,8 @@ WAN_NEGATIVE_PROMPT = (
     "手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"
 )
 
+EMBEDDED = "wan-mini"  # comes with the package, for as long as no other model is installed
+
 
 @dataclass(frozen=True)
 class Expert:
@@ -103,7 +105,7 @@ PRESETS = {
             sizes=((832, 480), (480, 832)),
         ),
         Preset(
-            id="wan-mini",
+            id=EMBEDDED,
             title="wan-mini, the small embedded model (abstract motion backgrounds)",
             task="t2v",
             experts=(Expert("high_noise", 4.0, 875.0), Expert("low_noise", 4.0)),

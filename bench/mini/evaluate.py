@@ -1,116 +1,116 @@
-"""Scores a converted wan-mini on held-out prompts that name every attribute, beside real clips.
+"""Scores wan-mini on held-out prompts beside real clips, its VAE and its experts: the whole table.
 
-Samples go through the engine; the judge (`probe`) is independent of the trainer. What it says of
-real clips for the same prompts is the most a model can reach.
+python -m mlx_wan.bench.mini.evaluate       the weights that ship, 10 minutes on two CPU cores
+
+Needs no torch. Samples go through the engine; the judge is independent of the trainer, and what it
+says of real clips for the same prompts is the most a model can reach.
 """
 
 import argparse
 import json
 import time
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from mlx_wan.loading import open_model
-from mlx_wan.request import Request
+from mlx_wan.loading import ModelFolder, embedded_model, open_model
 
-from .captions import caption
-from .clips import SMALL_SIZES, render
-from .dataset import HELD_OUT_SEED
-from .judge import Judge, answers, closure, direction, load_judge
-from .looks import DIRECTIONS, MOTIFS, Look, draw_look
-from .sample import contact_sheet, sample
+from .clips import Clip
+from .judge import Judge, load_judge
+from .sample import ROLES, sample
+from .scores import (
+    QUESTIONS,
+    Scores,
+    Trial,
+    draw_trials,
+    expert_losses,
+    prompt_scores,
+    vae_scores,
+)
 
-QUESTIONS = ("colour", "motif", "background", "light", "direction")
-
-
-@dataclass(frozen=True)
-class Trial:
-    look: Look
-    prompt: str
-    width: int
-    height: int
-    seed: int
+# the least share of the real clips' score
+BARS = {"colour": 0.90, "background": 0.88, "motif": 0.92, "light": 1.00, "direction": 0.80}
+MAX_CLOSURE = 1.5
+VAE_CLIPS, LOSS_CLIPS = 126, 42
+VAE_BARS = {"mean dB": (30.0, np.inf), "worst dB": (24.0, np.inf), "flicker": (0.9, 1.1)}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", type=Path, nargs="+", help="converted model folder")
-    parser.add_argument("--judge", type=Path, required=True, help="written by `probe`")
-    parser.add_argument("--per-motif", type=int, default=8, help="prompts of each of 7 motifs")
-    parser.add_argument("--steps", type=int, default=None)
-    parser.add_argument("--guidance-scale", type=float, default=None)
-    parser.add_argument("--sheets", type=Path, help="folder for contact sheets and scores.json")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path, nargs="?", default=embedded_model())
+    parser.add_argument("--per-motif", type=int, default=30, help="prompts of each of 7 motifs")
+    parser.add_argument("--prompts-only", action="store_true", help="not the VAE and the experts")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--guidance-scale", type=float)
+    parser.add_argument("--json", type=Path, help="also write all figures to this file")
     args = parser.parse_args()
-    judge, trials = load_judge(args.judge), draw_trials(args.per_motif)
-    table = {"real clips": score(judge, trials, [real(trial) for trial in trials])}
-    for model in args.model:
-        began, folder = time.time(), open_model(model)
-        clips = [
-            sample(folder, request(trial, args.steps, args.guidance_scale)) for trial in trials
-        ]
-        table[model.name] = score(judge, trials, clips)
-        print(f"{model.name}: {time.time() - began:.0f} s for {len(clips)} clips", flush=True)
-        if args.sheets:
-            args.sheets.mkdir(parents=True, exist_ok=True)
-            contact_sheet(clips[:: max(1, len(clips) // 28)], args.sheets / f"{model.name}.jpg")
-    print_table(table)
-    if args.sheets:
-        (args.sheets / "scores.json").write_text(json.dumps(table, indent=1))
+    began, folder, judge = time.time(), open_model(args.model), load_judge()
+    settings = {"steps": args.steps, "guidance_scale": args.guidance_scale}
+    trials = draw_trials(args.per_motif)
+    figures: dict[str, Any] = {"real": prompt_scores(judge, trials, [t.real() for t in trials])}
+    clips = sampled(folder, trials, settings)
+    figures["model"] = prompt_scores(judge, trials, clips)
+    print_prompts(figures["real"], figures["model"], len(trials))
+    if not args.prompts_only:
+        figures["vae"] = vae_scores(folder, VAE_CLIPS)
+        print_vae(figures["vae"])
+        few = max(7, len(trials) // 3 // 7 * 7)
+        figures["experts"] = played(folder, judge, trials[:few], clips[:few], settings)
+        figures["losses"] = expert_losses(folder, LOSS_CLIPS)
+        print_experts(figures["experts"], figures["losses"], few)
+    print(f"\n{folder.path.name} {folder.fingerprint[:12]}, {time.time() - began:.0f} s")
+    if args.json:
+        args.json.write_text(json.dumps(figures, indent=1) + "\n")
 
 
-def draw_trials(per_motif: int) -> list[Trial]:
-    trials = []
-    for i in range(per_motif * len(MOTIFS)):
-        rng = np.random.default_rng((HELD_OUT_SEED, i))
-        look = draw_look(rng, motif=MOTIFS[i % len(MOTIFS)])
-        width, height = SMALL_SIZES[i // len(MOTIFS) % len(SMALL_SIZES)]
-        trials.append(Trial(look, caption(look, rng, everything=True), width, height, seed=i))
-    return trials
+def sampled(folder: ModelFolder, trials: list[Trial], settings: dict, **role: Any) -> list[Clip]:
+    return [sample(folder, trial.request(**settings), **role) for trial in trials]
 
 
-def real(trial: Trial) -> np.ndarray:
-    return render(trial.look, trial.width, trial.height)
-
-
-def request(trial: Trial, steps: int | None, guidance_scale: float | None) -> Request:
-    return Request(
-        trial.prompt,
-        width=trial.width,
-        height=trial.height,
-        seed=trial.seed,
-        steps=steps,
-        guidance_scale=guidance_scale,
-    )
-
-
-def score(judge: Judge, trials: list[Trial], clips: list[np.ndarray]) -> dict[str, float]:
-    """Share of right answers to each question, motif by motif too, and the loop closure."""
-    right: dict[str, list[bool]] = {question: [] for question in QUESTIONS}
-    by_motif: dict[str, list[bool]] = {f"motif {motif}": [] for motif in MOTIFS}
-    gaps = np.array([closure(clip) for clip in clips])
-    for trial, clip, told in zip(trials, clips, answers(judge, clips), strict=True):
-        look = trial.look
-        right["colour"].append(told["colour"] == look.colour)
-        right["motif"].append(told["motif"] == look.motif)
-        right["background"].append(told["background"] == look.background)
-        right["light"].append((told["light"] == "dark") == look.is_dark)
-        if look.direction:
-            way = direction(clip, DIRECTIONS[look.motif])
-            right["direction"].append(way == look.direction)
-            by_motif.setdefault(f"direction {look.motif}", []).append(way == look.direction)
-        by_motif[f"motif {look.motif}"].append(told["motif"] == look.motif)
-    scores = {name: float(np.mean(hits)) for name, hits in {**right, **by_motif}.items()}
-    scores["closure"] = float(gaps[:, 0].sum() / gaps[:, 1].sum())
-    scores["frame change"] = float(gaps[:, 1].mean())
+def played(
+    folder: ModelFolder, judge: Judge, trials: list[Trial], clips: list[Clip], settings: dict
+) -> dict[str, Scores]:
+    """The scores with the experts as trained, swapped, and each of them alone."""
+    scores = {}
+    for name, played_by in ROLES.items():
+        made = sampled(folder, trials, settings, played_by=played_by) if played_by else clips
+        scores[name] = prompt_scores(judge, trials, made)
     return scores
 
 
-def print_table(table: dict[str, dict[str, float]]) -> None:
-    print(" " * 20 + "".join(f"{name[:16]:>18}" for name in table))
-    for row in table["real clips"]:
-        print(f"{row:20}" + "".join(f"{scores[row]:18.2f}" for scores in table.values()))
+def print_prompts(real: Scores, model: Scores, count: int) -> None:
+    print(f"{count} held-out prompts, a seed each; right answers")
+    print(f"{'':20}{'real clips':>12}{'wan-mini':>12}{'share':>9}{'bar':>7}")
+    for name in (*QUESTIONS, *(row for row in real if " " in row)):
+        share, bar = model[name] / real[name] if real[name] else np.nan, BARS.get(name)
+        print(f"{name:20}{real[name]:12.3f}{model[name]:12.3f}{share:9.2f}", end="")
+        print(f"{bar:7.2f}  {'pass' if share >= bar - 1e-9 else 'MISS'}" if bar else "")
+    print(
+        f"{'closure':20}{real['closure']:12.2f}{model['closure']:12.2f}{'':9}{MAX_CLOSURE:7.2f}  "
+        f"{'pass' if model['closure'] <= MAX_CLOSURE else 'MISS'}",
+        flush=True,
+    )
+
+
+def print_vae(scores: Scores) -> None:
+    print(f"\nthe VAE alone, {VAE_CLIPS} held-out clips")
+    for name, (low, high) in VAE_BARS.items():
+        bar = f"{low:g} to {high:g}" if np.isfinite(high) else f"at least {low:g}"
+        verdict = "pass" if low <= scores[name] <= high else "MISS"
+        print(f"{name:20}{scores[name]:12.2f}   {bar}: {verdict}", flush=True)
+
+
+def print_experts(scores: dict[str, Scores], losses: dict[str, Scores], count: int) -> None:
+    rows = (*QUESTIONS, "closure")
+    print(f"\nthe experts in other roles, {count} of the prompts")
+    print(" " * 20 + "".join(f"{row:>12}" for row in rows))
+    for name, row in scores.items():
+        print(f"{name:20}" + "".join(f"{row[question]:12.3f}" for question in rows))
+    print("\nloss at noise levels (the high-noise expert is for 0.875 and above)")
+    print(" " * 20 + "".join(f"{sigma:>8}" for sigma in next(iter(losses.values()))))
+    for name, row in losses.items():
+        print(f"{name:20}" + "".join(f"{loss:8.3f}" for loss in row.values()), flush=True)
 
 
 if __name__ == "__main__":

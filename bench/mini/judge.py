@@ -1,102 +1,133 @@
-"""What a clip shows, judged without the model: a small network for looks, matching for motion.
+"""What a clip shows, judged without the model that made it: a small network, and matching.
 
-The network is trained on real clips of other seeds by `probe`; the direction is the way along which
-shifted frames explain the next ones best, for rings the sign of the radial optical flow.
+The network says motif, colour and background; `probe` trained it on real clips whose seeds no
+trainer uses. The direction is the way along which shifted frames explain later ones best; for rings
+it is the sign of the radial flow.
 """
 
-from itertools import pairwise
 from pathlib import Path
 
+import mlx.core as mx
+import mlx.nn as nn
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+import numpy.typing as npt
 
-from .clips import TURNS
+from .clips import LOOP, TURNS, Clip
 from .looks import BACKGROUNDS, COLOURS, LIGHT, MOTIFS
 
+Array = npt.NDArray[np.float32]
+
 ANSWERS = {"colour": tuple(COLOURS), "background": tuple(BACKGROUNDS), "motif": MOTIFS}
-SIDE = 32  # every clip is seen as 32 x 32
-FRAMES = (0, 5, 10)
+WEIGHTS = Path(__file__).with_name("judge.safetensors")
+WIDTH = 16
+FRAMES = (0, 6, 10)  # what it sees of a clip, from each of these starts on
+STARTS = (0, 4, 8, 12)
 
 
 class Judge(nn.Module):
-    """Three frames of a clip in, a score for each colour, background and motif out."""
+    """Three frames (n, H, W, 9) in, log-probabilities of every answer (n, 29) out."""
 
-    def __init__(self, width: int = 32):
+    def __init__(self, width: int = WIDTH):
         super().__init__()
-        widths = (3 * len(FRAMES), width, 2 * width, 4 * width, 4 * width)
-        layers: list[nn.Module] = []
-        for i, (before, after) in enumerate(pairwise(widths)):
-            layers += [nn.Conv2d(before, after, 3, padding=1), nn.BatchNorm2d(after), nn.ReLU()]
-            layers += [nn.MaxPool2d(2)] if i < 3 else []
-        self.body = nn.Sequential(*layers)
-        self.heads = nn.ModuleDict(
-            {name: nn.Linear(8 * width, len(choices)) for name, choices in ANSWERS.items()}
-        )
+        self.conv1 = nn.Conv2d(3 * len(FRAMES), width, 5, stride=2, padding=2)
+        self.conv2 = nn.Conv2d(width, 2 * width, 3, padding=1)
+        self.conv3 = nn.Conv2d(2 * width, 4 * width, 3, padding=1)
+        self.conv4 = nn.Conv2d(4 * width, 4 * width, 3, padding=1)
+        self.head = nn.Linear(8 * width, sum(map(len, ANSWERS.values())))
 
-    def forward(self, seen: Tensor) -> dict[str, Tensor]:
-        features = self.body(seen)
-        features = torch.cat([features.mean((2, 3)), features.amax((2, 3))], dim=1)
-        return {name: head(features) for name, head in self.heads.items()}
-
-
-def see(clip: np.ndarray) -> Tensor:
-    """uint8 (T, H, W, 3) -> what the judge sees, (9, 32, 32) in -1..1."""
-    frames = torch.from_numpy(clip[list(FRAMES)]).permute(0, 3, 1, 2).float() / 127.5 - 1
-    return F.adaptive_avg_pool2d(frames, SIDE).flatten(0, 1)
+    def __call__(self, seen: mx.array) -> dict[str, mx.array]:
+        x = nn.relu(self.conv1(seen))
+        x = _halved(nn.relu(self.conv2(x)))
+        x = _halved(nn.relu(self.conv3(x)))
+        x = nn.relu(self.conv4(x))
+        scores = self.head(mx.concatenate([x.mean((1, 2)), x.max((1, 2))], axis=1))
+        told, first = {}, 0
+        for name, choices in ANSWERS.items():
+            told[name] = nn.log_softmax(scores[:, first : first + len(choices)])
+            first += len(choices)
+        return told
 
 
-def load_judge(path: Path) -> Judge:
+def _halved(x: mx.array) -> mx.array:
+    """The largest of each 2 x 2; an odd last row or column is left out."""
+    n, h, w, c = x.shape
+    x = x[:, : h // 2 * 2, : w // 2 * 2]
+    return x.reshape(n, h // 2, 2, w // 2, 2, c).max((2, 4))
+
+
+def see(clip: Clip, start: int = 0) -> Array:
+    """uint8 (T, H, W, 3) -> what the judge sees of its loop, (H, W, 9) in -1..1."""
+    frames = clip[[(start + frame) % LOOP for frame in FRAMES]].astype(np.float32) / 127.5 - 1
+    return np.concatenate(list(frames), axis=-1)
+
+
+def load_judge(path: Path = WEIGHTS) -> Judge:
     judge = Judge()
-    judge.load_state_dict(torch.load(path, weights_only=True))
-    return judge.eval()
+    judge.load_weights(str(path))
+    judge.eval()
+    return judge
 
 
-@torch.no_grad()
-def answers(judge: Judge, clips: list[np.ndarray]) -> list[dict[str, str]]:
+def answers(judge: Judge, clips: list[Clip]) -> list[dict[str, str]]:
     """The colour, background and motif of each clip, and whether the background is light."""
-    scores = judge(torch.stack([see(clip) for clip in clips]))
     told = []
-    for i in range(len(clips)):
-        one = {name: ANSWERS[name][int(scores[name][i].argmax())] for name in ANSWERS}
+    for clip in clips:
+        scores = judge(mx.array(np.stack([see(clip, start) for start in STARTS])))
+        one = {name: ANSWERS[name][int(scores[name].sum(0).argmax())] for name in ANSWERS}
         one["light"] = "light" if one["background"] in LIGHT else "dark"
         told.append(one)
     return told
 
 
-def direction(clip: np.ndarray, ways: tuple[str, ...]) -> str:
+def direction(clip: Clip, ways: tuple[str, ...]) -> str:
     """Which of the ways a motif can move this clip moves."""
-    grey = torch.from_numpy(clip).float().mean(3)[:, None] / 255
-    grey = F.avg_pool2d(grey, 2)[:, 0]  # (T, H, W)
+    grey = _softened(clip.astype(np.float32).mean(axis=3) / 255)  # (T, H, W)
     if "in" in ways:
-        return "out" if outward_flow(grey) > 0 else "in"
-    return min(ways, key=lambda way: shift_error(grey, TURNS[way]))
+        return "out" if _outward_flow(grey) > 0 else "in"
+    return min(ways, key=lambda way: _unexplained(grey, TURNS[way]))
 
 
-def shift_error(grey: Tensor, turn: tuple[int, int]) -> float:
-    """How badly frames explain the next ones when shifted along a way, at the best distance."""
+def _softened(grey: Array) -> Array:
+    """Blurred by 1 2 1 along height and width."""
+    p: Array = np.pad(grey, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    p = p[:, :-2] + 2 * p[:, 1:-1] + p[:, 2:]
+    p = p[..., :-2] + 2 * p[..., 1:-1] + p[..., 2:]
+    return (p / 16).astype(np.float32)
+
+
+def _unexplained(grey: Array, turn: tuple[int, int]) -> float:
+    """The share of the change that is left after the best shift along a way, slow to fast.
+
+    Frames 1, 2 and 4 apart are compared, at up to 8 pixels a frame.
+    """
+    side = grey.shape[2] if turn[0] else grey.shape[1]
+    left = []
+    for gap in (1, 2, 4):
+        for distance in range(max(1, 3 * gap // 4), min(8 * gap, side // 3) + 1):
+            x, y = distance * turn[0], distance * turn[1]
+            here, there = _window(grey, x, y), _window(grey, -x, -y)
+            change = np.square(here[gap:] - here[:-gap]).mean()
+            left.append(float(np.square(here[gap:] - there[:-gap]).mean() / (change + 1e-6)))
+    return min(left)
+
+
+def _window(grey: Array, x: int, y: int) -> Array:
+    """What of each frame is still in it when everything moved here from (-x, -y)."""
     _, height, width = grey.shape
-    errors = []
-    for distance in range(1, 9):
-        x, y = distance * turn[0], distance * turn[1]
-        after = grey[1:, max(y, 0) : height + min(y, 0), max(x, 0) : width + min(x, 0)]
-        before = grey[:-1, max(-y, 0) : height + min(-y, 0), max(-x, 0) : width + min(-x, 0)]
-        errors.append(float((after - before).square().mean()))
-    return min(errors)
+    return grey[:, max(y, 0) : height + min(y, 0), max(x, 0) : width + min(x, 0)]
 
 
-def outward_flow(grey: Tensor) -> float:
+def _outward_flow(grey: Array) -> float:
     """The optical flow along the rays from the centre, times the strength of what flows."""
     middle, change = (grey[1:] + grey[:-1]) / 2, grey[1:] - grey[:-1]
-    dy, dx = torch.gradient(middle, dim=(1, 2))
+    dy, dx = np.gradient(middle, axis=(1, 2))
     height, width = grey.shape[1:]
-    y = torch.arange(height)[:, None] - (height - 1) / 2
-    x = torch.arange(width)[None] - (width - 1) / 2
-    return -float((change * (dx * x + dy * y) / (x * x + y * y).sqrt().clamp(min=1)).sum())
+    y = np.arange(height)[:, None] - (height - 1) / 2
+    x = np.arange(width)[None] - (width - 1) / 2
+    return -float((change * (dx * x + dy * y) / np.hypot(x, y).clip(1)).sum())
 
 
-def closure(clip: np.ndarray) -> tuple[float, float]:
+def closure(clip: Clip) -> tuple[float, float]:
     """How far the last frame is from the first, and the mean change from frame to frame."""
     frames = clip.astype(np.float32)
     steps = np.abs(np.diff(frames, axis=0)).mean()

@@ -1,6 +1,7 @@
-"""Clips from a converted model through the engine's own pipeline, and contact sheets of them."""
+"""Clips from a converted model through the engine's own pipeline."""
 
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -9,28 +10,32 @@ from mlx_wan.pipeline import Experts, decode, denoise, encode_prompt, start_nois
 from mlx_wan.planning import plan_for
 from mlx_wan.request import Request
 
+from .clips import Clip
 
-def sample(folder: ModelFolder, request: Request) -> np.ndarray:
-    """The clip of a request, uint8 (T, H, W, 3)."""
+# who plays which role, in the table of `evaluate`
+ROLES: dict[str, dict[str, str]] = {
+    "as trained": {},
+    "swapped": {"high_noise": "low_noise", "low_noise": "high_noise"},
+    "high noise only": {"low_noise": "high_noise"},
+    "low noise only": {"high_noise": "low_noise"},
+}
+
+
+def sample(
+    folder: ModelFolder, request: Request, played_by: Mapping[str, str] | None = None
+) -> Clip:
+    """The clip of a request, (T, H, W, 3). `played_by` puts other experts in an expert's place."""
     plan = plan_for(request, folder)
+    cast = recast(folder, played_by or {})
     latents = start_noise(plan)
-    experts = Experts(plan, folder, encode_prompt(plan, folder))
-    for step in denoise(plan, experts, latents):
+    for step in denoise(plan, Experts(plan, cast, encode_prompt(plan, folder)), latents):
         latents = step.latents
     return np.concatenate(list(decode(plan, folder, latents)))
 
 
-def contact_sheet(clips: list[np.ndarray], path: Path, columns: int = 4, scale: int = 2) -> None:
-    """Frames 0, 5 and 10 of each clip side by side; clips in rows of `columns`."""
-    from PIL import Image
-
-    cell = max(max(clip.shape[1:3]) for clip in clips)
-    rows = -(-len(clips) // columns)
-    sheet = np.zeros((rows, cell, columns, 3, cell, 3), np.uint8)
-    for i, clip in enumerate(clips):
-        height, width = clip.shape[1:3]
-        for place, frame in enumerate((0, 5, 10)):
-            sheet[i // columns, :height, i % columns, place, :width] = clip[frame]
-    picture = Image.fromarray(sheet.reshape(rows * cell, columns * 3 * cell, 3))
-    size = (picture.width * scale, picture.height * scale)
-    picture.resize(size, Image.Resampling.BICUBIC).save(path, quality=85)
+def recast(folder: ModelFolder, played_by: Mapping[str, str]) -> ModelFolder:
+    """The same model with experts in each other's roles."""
+    components = dict(folder.components)
+    for role, actor in played_by.items():
+        components[role] = replace(folder[actor], name=role)
+    return replace(folder, components=components)
