@@ -1,5 +1,9 @@
 """Tiny converted models, made once: random weights in the original layout, through `convert`."""
 
+import os
+import tempfile
+from pathlib import Path
+
 import pytest
 from checkpoints import build
 
@@ -15,14 +19,19 @@ def pytest_ignore_collect(collection_path, config):
 KINDS = {"t2v": "wan2.2-t2v-a14b", "i2v": "wan2.2-i2v-a14b", "ti2v": "wan2.2-ti2v-5b"}
 
 
+_MEMORY = Path("/dev/shm")  # a file system that waits for no disk, where there is one
+
+
 @pytest.fixture(autouse=True)
-def library_folders(tmp_path_factory, monkeypatch):
+def library_folders(monkeypatch):
     """Every test has an empty library and archive of its own; nothing reaches the person's."""
-    base = tmp_path_factory.mktemp("library")
-    for variable, name in (("MLX_WAN_LIBRARY", "videos"), ("MLX_WAN_ARCHIVE", "archive")):
-        (base / name).mkdir()
-        monkeypatch.setenv(variable, str(base / name))
-    return base
+    memory = _MEMORY if os.access(_MEMORY, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="mlx-wan-test-", dir=memory) as name:
+        base = Path(name).resolve()
+        for variable, folder in (("MLX_WAN_LIBRARY", "videos"), ("MLX_WAN_ARCHIVE", "archive")):
+            (base / folder).mkdir()
+            monkeypatch.setenv(variable, str(base / folder))
+        yield base
 
 
 @pytest.fixture(scope="session")
