@@ -1,14 +1,14 @@
-"""The flags that `generate` and `plan` share, and how they become a Request."""
+"""The flags that commands share, as tables a command takes with `@takes(...)`."""
 
-import sys
+from collections.abc import Callable, Mapping
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_origin
 
 import typer
 
-from mlx_wan.errors import UsageError
-
-_INPUT, _VIDEO, _SAMPLING = "Input", "Video", "Sampling"
+_INPUT, _VIDEO, _SAMPLING, _STUDIO = "Input", "Video", "Sampling", "Finished video"
 
 Prompt = Annotated[
     str | None,
@@ -48,7 +48,9 @@ Duration = Annotated[
 Fps = Annotated[int | None, typer.Option(help="Frames per second.", rich_help_panel=_VIDEO)]
 Output = Annotated[
     str | None,
-    typer.Option("--output", "-o", help="MP4 to write. Default: named after the prompt."),
+    typer.Option(
+        "--output", "-o", help="MP4 to write. Default: named after the prompt, in the library."
+    ),
 ]
 Steps = Annotated[int | None, typer.Option(help="Denoise steps.", rich_help_panel=_SAMPLING)]
 GuidanceScale = Annotated[
@@ -76,60 +78,112 @@ MemoryLimit = Annotated[
     float | None,
     typer.Option(help="GiB the run may use. Default: what the machine has."),
 ]
+FromRecord = Annotated[
+    str | None,
+    typer.Option(
+        help="Make this video again: its id in the library, or its JSON record.",
+        rich_help_panel=_INPUT,
+    ),
+]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        help="Deliver as square, wide or shorts, signed. Default: wan-mini wide, others as "
+        "rendered.",
+        rich_help_panel=_STUDIO,
+    ),
+]
+Quality = Annotated[
+    str | None,
+    typer.Option(help="auto, high, medium or low. Default: auto.", rich_help_panel=_STUDIO),
+]
+BrandFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="A brand file instead of the one of `mlx-wan brand`.", rich_help_panel=_STUDIO
+    ),
+]
+NoBrand = Annotated[bool, typer.Option("--no-brand", help="No signature.", rich_help_panel=_STUDIO)]
+Interpolate = Annotated[
+    str | None,
+    typer.Option(
+        help="Frames in between: motion or off. Default: motion.", rich_help_panel=_STUDIO
+    ),
+]
+DebugSafeZones = Annotated[
+    bool,
+    typer.Option(
+        "--debug-safe-zones", help="Draw what the platforms cover.", rich_help_panel=_STUDIO
+    ),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print the plan and stop; no weight is read.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
-def plan_from(flags: dict[str, Any]) -> Any:
-    """The plan for the parsed flags, `--config` included. Raises what `make_plan` raises."""
-    from mlx_wan.planning import make_plan
-
-    config, limit = flags.pop("config"), flags.pop("memory_limit")
-    given = _given(flags)
-    values: dict[str, Any] = {}
-    if config is not None:
-        from mlx_wan.record import RECORD_FORMAT, read_json
-
-        values = read_json(config)
-        if values.get("format") == RECORD_FORMAT:
-            return _plan_from_record(values, given, limit)
-    from mlx_wan.request import Request
-
-    for one, other in (("duration", "num_frames"), ("num_frames", "duration")):
-        if one in given and other not in given:
-            values.pop(other, None)
-    return make_plan(Request.from_dict(values | given), memory_limit=_bytes(limit))
-
-
-def _plan_from_record(record: dict[str, Any], given: dict[str, Any], limit: float | None) -> Any:
-    """The record's own plan, so that the same latents come out; flags that change it replan."""
-    from mlx_wan.planning import make_plan, replan
-    from mlx_wan.record import read_record_plan, request_of
-
-    plan = read_record_plan(record)
-    if set(given) <= {"model", "output"}:
-        return replan(plan, given.get("model"), given.get("output"), _bytes(limit))
-    # with the same image and model, the size stays what it is
-    reshaped = given.keys() & {"model", "image", "width", "height"}
-    size = None if reshaped else (plan.width, plan.height)
-    return make_plan(request_of(plan, given), memory_limit=_bytes(limit), size=size)
-
-
-def _given(flags: dict[str, Any]) -> dict[str, Any]:
-    from mlx_wan.request import MAX_PROMPT_CHARACTERS, parse_guidance_scale
-
-    given = {name: value for name, value in flags.items() if value is not None}
-    if given.get("prompt") == "-":
-        given["prompt"] = sys.stdin.read(MAX_PROMPT_CHARACTERS + 1)  # it may never end
-    if "guidance_scale" in given:
-        given["guidance_scale"] = parse_guidance_scale(given["guidance_scale"])
-    return given
+# the settings of a Request that say how to sample, for any command that makes video
+SAMPLING: dict[str, Any] = {
+    "negative_prompt": NegativePrompt,
+    "steps": Steps,
+    "guidance_scale": GuidanceScale,
+    "shift": Shift,
+    "solver": Solver,
+    "seed": Seed,
+}
+# how a finished video is made, whatever it shows
+STUDIO: dict[str, Any] = {
+    "quality": Quality,
+    "brand": BrandFile,
+    "no_brand": NoBrand,
+    "interpolate": Interpolate,
+    "debug_safe_zones": DebugSafeZones,
+}
+# one video from a prompt: `generate` and `plan`
+VIDEO: dict[str, Any] = {
+    "prompt": Prompt,
+    "model": Model,
+    "output": Output,
+    "memory_limit": MemoryLimit,
+    "image": Image,
+    "last_image": LastImage,
+    "config": Config,
+    "from_record": FromRecord,
+    "format": Format,
+    **STUDIO,
+    "width": Width,
+    "height": Height,
+    "num_frames": NumFrames,
+    "duration": Duration,
+    "fps": Fps,
+    **SAMPLING,
+}
 
 
-def _bytes(gib: float | None) -> int | None:
-    if gib is None:
-        return None
-    if not 0 < gib < 2**20:
-        raise UsageError(
-            f"memory_limit is {gib:g}; accepted: GiB above 0", "as in --memory-limit 16"
-        )
-    return int(gib * 2**30)
+def takes(table: Mapping[str, Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A command with the flags of `table` besides its own; it gets them as a dict, first.
+
+    Flags that were not given are None, or False where they take no value.
+    """
+
+    def with_table(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def wrapper(**values: Any) -> None:
+            command({name: values.pop(name) for name in table}, **values)
+
+        own = list(signature(command).parameters.values())[1:]
+        shared = [
+            Parameter(name, Parameter.KEYWORD_ONLY, default=_default(kind), annotation=kind)
+            for name, kind in table.items()
+        ]
+        parameters = [*shared, *(one.replace(kind=Parameter.KEYWORD_ONLY) for one in own)]
+        wrapper.__dict__["__signature__"] = Signature(parameters)
+        wrapper.__annotations__ = {one.name: one.annotation for one in parameters}
+        return wrapper
+
+    return with_table
+
+
+def _default(kind: Any) -> Any:
+    assert get_origin(kind) is Annotated
+    return False if get_args(kind)[0] is bool else None

@@ -23,13 +23,20 @@ from mlx_wan.run import Measure, free_output
 
 from .background import Background
 from .overlay import Overlay
-from .production import Production, describe_production, make_production, recorded_production
+from .production import (
+    ENGINE_SETTINGS,
+    Production,
+    describe_production,
+    make_production,
+    recorded_production,
+)
 from .provenance import ai_metadata
 from .shots import Rendered, clip_keys, render_shots
 from .video_io import save_video
 from .work import work_folder, working_in
 
 __all__ = [
+    "ENGINE_SETTINGS",
     "Finished",
     "Production",
     "describe_production",
@@ -200,9 +207,7 @@ def _record(
         "fps": board.format.fps,
         "duration": board.duration,
         "tags": list(production.tags),
-        "storyboard": board.to_dict(),
-        "production": production.to_dict(),
-        "plans": [plan.to_dict() for plan in production.plans],
+        **production.recorded(),
         "clips": [facts[key]["sha256"] for key in keys],
     }
 

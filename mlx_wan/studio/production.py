@@ -16,7 +16,7 @@ from mlx_wan.memory import format_bytes
 from mlx_wan.plan import Plan
 from mlx_wan.planning import replan
 from mlx_wan.record import read_record_plan
-from mlx_wan.request import MAX_SEED
+from mlx_wan.request import MAX_SEED, Request
 from mlx_wan.run import file_stem
 
 from .brand import Brand
@@ -62,8 +62,15 @@ class Production:
         """The same for productions that render the same but for the seed."""
         return _key(self.shots)
 
-    def to_dict(self) -> dict[str, Any]:
-        """What a record holds under "production"; storyboard and plans lie beside it there."""
+    def recorded(self) -> dict[str, Any]:
+        """The part of a record from which `recorded_production` makes the same again."""
+        return {
+            "storyboard": self.storyboard.to_dict(),
+            "production": self._settings(),
+            "plans": [plan.to_dict() for plan in self.plans],
+        }
+
+    def _settings(self) -> dict[str, Any]:
         return {
             "profile": asdict(self.profile),
             "reason": self.reason,
@@ -102,6 +109,7 @@ def make_production(
         raise UsageError(
             f"interpolate is {interpolate!r}", f"accepted: {', '.join(INTERPOLATIONS)}"
         )
+    Request("a seed", seed=seed)  # checks it
     folder = open_model(find_model(model))
     profile = choice.profile
     shots = plan_shots(
@@ -110,7 +118,7 @@ def make_production(
         area=profile.area,
         steps=profile.steps,
         seed=0,
-        settings=dict(settings or {}),
+        settings=dict(settings or {}) | {"model": model},
         memory_limit=memory_limit,
     )
     notes = list(dict.fromkeys(note for clips in shots for c in clips for note in c.plan.notes))

@@ -60,7 +60,10 @@ def plan_shots(
     """
     form = storyboard.format
     size = render_size(folder, (form.width, form.height), area)
-    steps = settings.get("steps") or min(steps, folder.preset.steps)
+    if settings.get("steps") is not None:
+        steps = settings["steps"]
+    else:
+        steps = min(steps, folder.preset.steps)
     shots, count = [], 0
     for shot, seconds in zip(storyboard.shots, shot_seconds(storyboard), strict=True):
         lengths = clip_lengths(folder, seconds)

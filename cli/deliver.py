@@ -1,0 +1,146 @@
+"""Plans and productions as commands show and make them: tables, progress, results, JSON."""
+
+import json
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mlx_wan.events import Event, Report
+    from mlx_wan.plan import Plan
+    from mlx_wan.studio.produce import Production
+
+
+def deliver(made: "Plan | Production", *, dry_run: bool, as_json: bool) -> None:
+    """Make the video and print its path, or only show the plan."""
+    if dry_run:
+        show(made, as_json)
+        return
+    done = make(made)
+    if as_json:
+        print(json.dumps({"ok": True} | done, ensure_ascii=False))
+    else:
+        print(f"seed {made.seed}", file=sys.stderr)
+        print(done["path"])
+
+
+def make(made: "Plan | Production", networks: Any = None) -> dict[str, Any]:
+    """Make the video, with progress on stderr; says where it is, for JSON."""
+    from mlx_wan.plan import Plan
+
+    if isinstance(made, Plan):
+        from mlx_wan import run
+
+        run.output_path(made)  # a taken name is refused before the work, not after
+        _print_notes(made.notes)
+        with progress() as report:
+            result = run.generate(made, report)
+        done = {"path": str(result.video), "record_path": str(result.record_path)}
+        return done | {"record": result.record}
+    from mlx_wan.studio import produce as studio
+
+    studio.output_path(made)
+    print(f"quality {made.profile.name}: {made.reason}", file=sys.stderr)
+    _print_notes(made.notes)
+    try:
+        with progress() as report:
+            finished = studio.produce(made, report, networks=networks)
+    except KeyboardInterrupt:
+        print("note: the same command goes on where it stopped", file=sys.stderr)
+        raise
+    return {
+        "path": str(finished.video),
+        "record_path": str(finished.record_path),
+        "poster": str(finished.poster),
+        "id": finished.id,
+        "record": finished.record,
+    }
+
+
+def show(made: "Plan | Production", as_json: bool) -> None:
+    """Print a plan on stdout: as a table for people, or as the JSON a record holds."""
+    if as_json:
+        print(json.dumps({"ok": True} | recorded(made), ensure_ascii=False))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, text in _rows(made):
+        table.add_row(label, _plain(text))
+    Console().print(table)
+
+
+def recorded(made: "Plan | Production") -> dict[str, Any]:
+    """What a record would hold of it."""
+    from mlx_wan.plan import Plan
+
+    return {"plan": made.to_dict()} if isinstance(made, Plan) else made.recorded()
+
+
+def _rows(made: "Plan | Production") -> list[tuple[str, str]]:
+    from mlx_wan.plan import Plan, describe
+
+    if isinstance(made, Plan):
+        return describe(made)
+    from mlx_wan.studio.produce import describe_production
+
+    return describe_production(made)
+
+
+def _print_notes(notes: tuple[str, ...]) -> None:
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+
+
+@contextmanager
+def progress() -> "Iterator[Report]":
+    """Progress bars on stderr: stage, unit, seconds per unit and time left."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description:8}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[detail]}"),
+    )
+    with Progress(*columns, console=console) as bars:
+        tasks: dict[str, Any] = {}
+
+        def report(event: "Event") -> None:
+            if event.stage not in tasks:
+                tasks[event.stage] = bars.add_task(
+                    event.stage, total=event.total, detail="", rate=""
+                )
+            task = bars.tasks[tasks[event.stage]]
+            elapsed = task.elapsed or 0.0
+            rate = f"{elapsed / event.done:.2f} s each" if event.done and event.total > 1 else ""
+            bars.update(task.id, completed=event.done, detail=_plain_str(event.detail), rate=rate)
+
+        yield report
+
+
+def _plain(text: str) -> Any:
+    from rich.text import Text
+
+    return Text(text)  # prompts may contain [brackets] that Rich would read as style
+
+
+def _plain_str(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,225 @@
+"""What flags become: a Plan for frames as the model makes them, a Production for a finished video.
+
+A finished video is made where `--format` says so, or the model's preset has a format and no size
+was asked for.
+"""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlx_wan.errors import UsageError
+
+if TYPE_CHECKING:
+    from mlx_wan.plan import Plan
+    from mlx_wan.studio.produce import Production
+
+_RENDERED_ONLY = ("width", "height", "num_frames", "fps", "last_image")
+_FINISHED_ONLY = ("quality", "brand", "interpolate", "debug_safe_zones")
+
+
+def planned(flags: dict[str, Any]) -> "Plan | Production":
+    """The plan or production for the flags of `options.VIDEO`, `--config` included."""
+    given = given_flags(flags)
+    limit = memory_bytes(given.pop("memory_limit", None))
+    config, name = given.pop("config", None), given.pop("from_record", None)
+    if config is not None and name is not None:
+        raise UsageError("--config and --from-record were both given", "give one of them")
+    values: dict[str, Any] = {}
+    if config is not None or name is not None:
+        from mlx_wan.record import RECORD_FORMAT, read_json
+
+        values = read_json(config if name is None else record_file(name))
+        if name is not None or values.get("format") == RECORD_FORMAT:
+            return _from_record(values, given, limit)
+    for one, other in (("duration", "num_frames"), ("num_frames", "duration")):
+        if one in given and other not in given:
+            values.pop(other, None)
+    return plan_values(values | given, limit)
+
+
+def plan_values(values: dict[str, Any], limit: int | None = None) -> "Plan | Production":
+    """The plan or production for settings by name, as in a config file or a batch."""
+    form = _format(values)
+    if form is not None:
+        return _production(values, form, limit)
+    for name in _FINISHED_ONLY:
+        if values.pop(name, None) is not None:
+            raise UsageError(
+                f"{_flag(name)} is for finished videos", "say which: --format square, wide, shorts"
+            )
+    from mlx_wan.planning import make_plan
+    from mlx_wan.request import Request
+
+    for name in ("format", "no_brand", "tags"):
+        values.pop(name, None)
+    return make_plan(Request.from_dict(values), memory_limit=limit)
+
+
+def record_file(name: str) -> Path:
+    """The JSON record with this path, or of the video with this id in the library."""
+    from mlx_wan.home import expanded
+
+    path = expanded(name)
+    if path.suffix.lower() == ".json" or path.is_file():
+        return path
+    from mlx_wan import library
+
+    return library.find(name).record_path
+
+
+def given_flags(flags: dict[str, Any]) -> dict[str, Any]:
+    """The flags that were given, as values of a Request."""
+    from mlx_wan.request import MAX_PROMPT_CHARACTERS, parse_guidance_scale
+
+    given = {name: value for name, value in flags.items() if value is not None}
+    given = {name: value for name, value in given.items() if value is not False}  # 0 is given
+    if given.get("prompt") == "-":
+        given["prompt"] = sys.stdin.read(MAX_PROMPT_CHARACTERS + 1)  # it may never end
+    if "guidance_scale" in given:
+        given["guidance_scale"] = parse_guidance_scale(given["guidance_scale"])
+    return given
+
+
+def memory_bytes(gib: float | None) -> int | None:
+    """`--memory-limit` in bytes."""
+    if gib is None:
+        return None
+    if not 0 < gib < 2**20:
+        raise UsageError(
+            f"memory_limit is {gib:g}; accepted: GiB above 0", "as in --memory-limit 16"
+        )
+    return int(gib * 2**30)
+
+
+def chosen_brand(values: dict[str, Any]) -> Any:
+    """The brand for `--brand` and `--no-brand`: None for no signature."""
+    if values.get("no_brand"):
+        if values.get("brand") is not None:
+            raise UsageError("--brand and --no-brand were both given", "give one of them")
+        return None
+    from mlx_wan.studio.brand import load_brand
+
+    return load_brand(values.get("brand"))
+
+
+def quality_choice(quality: Any, message: str, *, has_text_overlay: bool = False) -> Any:
+    """The profile for `--quality`; without one, or for "auto", what the message deserves."""
+    from mlx_wan.studio import profiles
+
+    if quality in (None, "auto"):
+        return profiles.choose_quality(message, has_text_overlay=has_text_overlay)
+    if not isinstance(quality, str) or quality not in profiles.PROFILES:
+        accepted = ", ".join(["auto", *profiles.PROFILES])
+        raise UsageError(f"quality is {quality!r}", f"accepted: {accepted}")
+    return profiles.Choice(profiles.PROFILES[quality], "as asked for")
+
+
+def _format(values: dict[str, Any]) -> str | None:
+    """The format a finished video is asked for in, or None for frames as rendered."""
+    rendered = [name for name in _RENDERED_ONLY if values.get(name) is not None]
+    form = values.get("format")
+    if form is not None:
+        if rendered:
+            raise UsageError(
+                f"--format and {_flag(rendered[0])} were both given",
+                "a format has its own size and rate; leave one of them out",
+            )
+        return form
+    if rendered or not values.get("prompt"):
+        return None
+    from mlx_wan.loading import find_model, open_model
+
+    return open_model(find_model(_model(values))).preset.format
+
+
+def _model(values: dict[str, Any]) -> str | None:
+    model = values.get("model")
+    if model is not None and (not isinstance(model, str) or not model):
+        raise UsageError(f"model is {model!r}", "leave --model out for the default")
+    return model
+
+
+def _production(values: dict[str, Any], form: str, limit: int | None) -> "Production":
+    """One shot without words."""
+    from mlx_wan.loading import find_model, open_model
+    from mlx_wan.request import Request
+    from mlx_wan.studio.produce import ENGINE_SETTINGS, make_production
+    from mlx_wan.studio.storyboard import Shot, Storyboard
+
+    known = {*Request.__dataclass_fields__, *_FINISHED_ONLY, "format", "no_brand", "tags"}
+    for name in values:
+        if name not in known:
+            raise UsageError(f"unknown setting {name!r}", f"known: {', '.join(sorted(known))}")
+    Request.from_dict({k: v for k, v in values.items() if k in Request.__dataclass_fields__})
+    prompt = values["prompt"]
+    preset = open_model(find_model(_model(values))).preset
+    duration = values.get("duration")
+    if duration is None:  # a loop twice, or one native clip
+        duration = (preset.num_frames - 1) / preset.fps * preset.stretch * (1 + preset.loops)
+    board = Storyboard(form, duration, (Shot(prompt, duration, image=values.get("image")),))
+    return make_production(
+        board,
+        choice=quality_choice(values.get("quality"), prompt),
+        model=values.get("model"),
+        seed=values.get("seed"),
+        brand=chosen_brand(values),
+        settings={name: values[name] for name in ENGINE_SETTINGS if name in values},
+        interpolate=values.get("interpolate") or "motion",
+        debug_safe_zones=bool(values.get("debug_safe_zones")),
+        output=values.get("output"),
+        tags=tuple(values.get("tags") or ()),
+        memory_limit=limit,
+    )
+
+
+def _from_record(
+    record: dict[str, Any], given: dict[str, Any], limit: int | None
+) -> "Plan | Production":
+    """The record's own plan, so that the same video comes out; flags that change it replan."""
+    from mlx_wan.planning import make_plan, replan
+    from mlx_wan.record import read_record_plan, request_of
+
+    if "production" in record:
+        return _production_again(record, given, limit)
+    for name in ("format", *_FINISHED_ONLY):
+        if name in given:
+            raise UsageError(
+                f"{_flag(name)} is for finished videos; the record is of frames as rendered",
+                "give the prompt and the seed instead of the record",
+            )
+    given.pop("no_brand", None)
+    plan = read_record_plan(record)
+    if set(given) <= {"model", "output"}:
+        return replan(plan, given.get("model"), given.get("output"), limit)
+    # with the same image and model, the size stays what it is
+    reshaped = given.keys() & {"model", "image", "width", "height"}
+    size = None if reshaped else (plan.width, plan.height)
+    return make_plan(request_of(plan, given), memory_limit=limit, size=size)
+
+
+def _production_again(
+    record: dict[str, Any], given: dict[str, Any], limit: int | None
+) -> "Production":
+    from dataclasses import replace
+
+    from mlx_wan.studio.produce import recorded_production
+
+    changed = given.keys() - {"model", "output", "brand", "no_brand", "debug_safe_zones"}
+    if changed:
+        raise UsageError(
+            f"{_flag(min(changed))} cannot be changed in a finished video's record",
+            "the record makes the same video; brand, output and the model's folder may differ",
+        )
+    production = recorded_production(
+        record, model=given.get("model"), output=given.get("output"), memory_limit=limit
+    )
+    if given.keys() & {"brand", "no_brand"}:
+        production = replace(production, brand=chosen_brand(given))
+    if "debug_safe_zones" in given:
+        production = replace(production, debug_safe_zones=True)
+    return production
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
