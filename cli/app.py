@@ -6,11 +6,14 @@ import typer
 
 from mlx_wan import __version__
 
+from .brand import brand_app
 from .convert import convert
 from .doctor import doctor
 from .generate import generate
 from .library import library_app
+from .linkedin import linkedin
 from .plan import plan
+from .youtube import youtube
 
 app = typer.Typer(
     name="mlx-wan",
@@ -20,9 +23,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (generate, plan, convert, doctor):
+for _command in (generate, linkedin, youtube, plan, convert, doctor):
     app.command()(_command)
 app.add_typer(library_app)
+app.add_typer(brand_app)
 
 
 def _print_version(wanted: bool) -> None:

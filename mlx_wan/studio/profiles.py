@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mlx_wan.errors import UsageError
+
 from .figures import find_figure
 from .scenery import ambient_sign, is_quote, is_scenery, motion_sign, speaks, text_sign
 
@@ -124,3 +126,15 @@ def _level(message: str, has_text_overlay: bool | None) -> tuple[str, str]:
     if has_text_overlay is None or is_quote(message) or speaks(message):
         return "medium", "a simple message"
     return "low", "no text over the picture, nothing to read"
+
+
+def profile_for(
+    quality: str | None, message: str, *, has_text_overlay: bool | None = None
+) -> Choice:
+    """The profile of a name; for None and "auto" what the message deserves. Raises UsageError."""
+    if quality is None or quality == "auto":
+        return choose_quality(message, has_text_overlay=has_text_overlay)
+    if not isinstance(quality, str) or quality not in PROFILES:
+        accepted = ", ".join(["auto", *PROFILES])
+        raise UsageError(f"quality is {quality!r}", f"accepted: {accepted}")
+    return Choice(PROFILES[str(quality)], "as asked for")
