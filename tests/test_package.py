@@ -91,6 +91,17 @@ def test_wheel_holds_every_module(wheel):
             assert prefix + file.relative_to(ROOT).as_posix() in inside
 
 
+def test_wheel_holds_the_embedded_model_its_card_and_its_judge(wheel):
+    inside = {entry.filename: entry.file_size for entry in zipfile.ZipFile(wheel).infolist()}
+    files = [file for file in (ROOT / "mlx_wan" / "assets").rglob("*") if file.is_file()]
+    assert ROOT / "mlx_wan" / "assets" / "wan-mini" / "README.md" in files
+    for file in files:
+        assert inside[file.relative_to(ROOT).as_posix()] == file.stat().st_size
+    assert "mlx_wan/bench/mini/judge.safetensors" in inside
+    model = [size for name, size in inside.items() if name.startswith("mlx_wan/assets/wan-mini/")]
+    assert sum(model) <= 12_000_000
+
+
 def test_help_runs_from_the_wheel_without_importing_mlx(clean_python, tmp_path):
     command = clean_python.parent / "mlx-wan"
     helped = subprocess.run([command, "--help"], cwd=tmp_path, capture_output=True, text=True)
