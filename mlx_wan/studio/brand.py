@@ -110,6 +110,16 @@ def load_brand(path: str | Path | None = None) -> Brand:
     return _brand_from(_read(file), file)
 
 
+def check_files(brand: Brand) -> None:
+    """Open the font and the logo. Raises MlxWanError for one that cannot be used."""
+    from .fonts import face_for
+    from .logo import load_logo
+
+    face_for("n", brand.font)
+    if brand.logo is not None:
+        load_logo(brand.logo)
+
+
 def write_template(path: Path) -> Path:
     """The default brand with comments, to be edited. Raises UsageError when there is a file."""
     if path.exists() or path.is_symlink():
