@@ -208,7 +208,9 @@ def _record(
         "duration": board.duration,
         "tags": list(production.tags),
         **production.recorded(),
-        "clips": [facts[key]["sha256"] for key in keys],
+        "clips": [
+            {name: facts[key]["sha256"][name] for name in ("latents", "frames")} for key in keys
+        ],
     }
 
 
