@@ -26,6 +26,11 @@ _PUBLIC = {
     "decode": "pipeline",
     "generate": "run",
     "save_video": "studio.video_io",
+    "Wan22Generator": "api",
+    "VideoConfig": "api",
+    "VideoFormat": "api",
+    "QualityProfile": "api",
+    "BatchError": "api",
 }
 
 __all__ = ["__version__", *_PUBLIC]

@@ -12,8 +12,14 @@ from mlx_wan.loading import find_model, open_model
 
 from .produce import Production, make_production
 from .profiles import profile_for
-from .storyboard import Storyboard
-from .templates import Pictures, linkedin_storyboard, pictures_for, youtube_storyboard
+from .storyboard import Shot, Storyboard
+from .templates import (
+    Pictures,
+    linkedin_storyboard,
+    pictures_for,
+    topic_storyboard,
+    youtube_storyboard,
+)
 
 LINKEDIN_DURATION, YOUTUBE_DURATION = 10.0, 30.0
 
@@ -74,8 +80,34 @@ def youtube_board(
     return _expanded(board, message_of(board), picturing, pictures)
 
 
+def titled_board(
+    prompt: str,
+    duration: float,
+    format_name: str,
+    picturing: Picturing = Picturing(),
+    *,
+    has_text: bool = True,
+) -> Storyboard:
+    """A prompt as the title over pictures of it, in any format; without text, as the picture."""
+    if has_text:
+        return topic_storyboard(
+            prompt,
+            duration,
+            format_name,
+            pictures=picturing.pictures(),
+            seed=picturing.seed or 0,
+            image=picturing.image,
+        )
+    return Storyboard(format_name, duration, (Shot(prompt, duration, image=picturing.image),))
+
+
 def board_production(
-    board: Storyboard, *, quality: str | None = None, fast: bool = False, **making: Any
+    board: Storyboard,
+    *,
+    quality: str | None = None,
+    has_text_overlay: bool | None = None,
+    fast: bool = False,
+    **making: Any,
 ) -> Production:
     """The production of a storyboard; `making` goes to make_production.
 
@@ -89,7 +121,7 @@ def board_production(
             "leave --fast out; --quality low, or fewer --steps, is quicker too",
         )
     if board.texts:
-        choice = profile_for(quality, message_of(board))
+        choice = profile_for(quality, message_of(board), has_text_overlay=has_text_overlay)
     else:
         prompts = " ".join(shot.prompt for shot in board.shots)
         choice = profile_for(quality, board.title or prompts, has_text_overlay=False)

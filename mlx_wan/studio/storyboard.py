@@ -78,7 +78,7 @@ class Storyboard:
 
     def __post_init__(self) -> None:
         _check_one_of("format", self.format_name, tuple(FORMATS))
-        _check_seconds("duration", self.duration, MIN_DURATION, MAX_DURATION)
+        check_duration(self.duration)
         _check_count("shots", self.shots, 1, MAX_SHOTS)
         _check_count("texts", self.texts, 0, MAX_TEXTS)
         if self.title:
@@ -153,6 +153,11 @@ class Storyboard:
 
 
 _FIELDS = ("format", "duration", "title", "name", "shots", "texts")
+
+
+def check_duration(seconds: Any) -> None:
+    """Raise UsageError unless a video can last so long."""
+    _check_seconds("duration", seconds, MIN_DURATION, MAX_DURATION)
 
 
 def _part(kind: type, entry: Any, where: str) -> Any:

@@ -9,15 +9,15 @@ import random
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from mlx_wan.errors import UsageError
 from mlx_wan.presets import EMBEDDED, Preset
 
 from .background import CROSSFADE
-from .names import linkedin_name, youtube_name
-from .storyboard import MAX_SHOTS, MIN_SHOT, Shot, Storyboard, TextBlock
+from .names import linkedin_name, slug, youtube_name
+from .storyboard import MAX_SHOTS, MIN_SHOT, Shot, Storyboard, TextBlock, check_duration
 from .text import clean
 from .themes import GENERAL, THEMES, Theme
 from .timing import Words, spans
@@ -95,13 +95,29 @@ def linkedin_storyboard(
             f"format is {format_name!r}; LinkedIn videos are square or wide",
             "for a vertical video there is `mlx-wan youtube`",
         )
-    first, *others = _sentences(clean(topic, "the topic"))
+    board = topic_storyboard(
+        topic, duration, format_name, pictures=pictures, seed=seed, image=image
+    )
+    return replace(board, name=linkedin_name(topic, duration))
+
+
+def topic_storyboard(
+    topic: str,
+    duration: float,
+    format_name: str,
+    *,
+    pictures: Pictures = Pictures(),
+    seed: int = 0,
+    image: str | None = None,
+) -> Storyboard:
+    """`linkedin_storyboard` in any format, named after the topic."""
+    check_duration(duration)
+    topic = clean(topic, "the topic")
+    first, *others = _sentences(topic)
     words = [Words("title", first), *(Words("content", part) for part in others)]
     texts = _timed(words, duration)
     shots = _shots(topic, [("", duration)], pictures, seed, image)
-    return Storyboard(
-        format_name, duration, shots, texts, clean(topic), linkedin_name(topic, duration)
-    )
+    return Storyboard(format_name, duration, shots, texts, topic, slug(topic))
 
 
 def youtube_storyboard(
@@ -118,6 +134,7 @@ def youtube_storyboard(
 
     What is left out leaves its time to the others; one must be given. Raises UsageError.
     """
+    check_duration(duration)
     words = []
     for role, text in (("hook", hook), ("content", content), ("cta", cta)):
         if text is not None:
