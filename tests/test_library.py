@@ -189,6 +189,7 @@ def test_a_hostile_record_gives_a_harmless_entry():
     assert (entry.model, entry.fps, entry.width, entry.duration) == ("", 0, 0, 0)
     assert "evil" in entry.prompts and "\0" not in entry.prompts
     assert found("evil") == ["evil"]
+    assert record_of(entry)["plan"] == HOSTILE["plan"]
 
 
 def test_a_production_is_found_by_what_it_shows_and_says():

@@ -17,6 +17,7 @@ from .copying import ChangedFileError
 from .entry import Entry, clean_tags, entry_of, record_id
 from .index import Filters
 from .places import STAGES, stage_folder, write_whole
+from .placing import dumped
 from .shelf import Library, need_archive, relative
 
 _UNITS = {"h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
@@ -49,7 +50,7 @@ def add(library: Library, video: Path, record_path: Path | None, stage: str) -> 
     with library.locked():
         beside = (library.root / path).with_suffix(".json")
         if not beside.exists() or read_json(beside) != record:
-            write_whole(beside, moves.dumped(record))
+            write_whole(beside, dumped(record))
         entry = entry_of(record, library.root, path, archived=False)
         library.index.put(entry)
     return entry

@@ -98,12 +98,13 @@ class Index:
             other = self.at(entry.path, archived=entry.archived)
             if other is not None:  # its video is gone: this one has taken the name
                 self.remove(other.id)
-            row = self._run(f"INSERT INTO entries ({', '.join(_COLUMNS)}) VALUES ({marks})", values)
+            self._run(f"INSERT INTO entries ({', '.join(_COLUMNS)}) VALUES ({marks})", values)
+            row = self._run("SELECT last_insert_rowid()")[0][0]
             self._run(
                 "INSERT INTO words (rowid, title, prompts, texts, model, tags, created, name) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
-                    row.lastrowid,
+                    row,
                     *map(_spaced, (entry.title, entry.prompts, entry.texts, entry.model)),
                     *map(_spaced, (" ".join(entry.tags), entry.created, Path(entry.path).stem)),
                 ),
@@ -124,13 +125,13 @@ class Index:
             self._run(f"DELETE FROM entries{which}")
 
     def get(self, id: str) -> Entry | None:
-        rows = self._run("SELECT * FROM entries WHERE id = ?", (id,)).fetchall()
+        rows = self._run("SELECT * FROM entries WHERE id = ?", (id,))
         return self._entry(rows[0]) if rows else None
 
     def at(self, path: str, *, archived: bool) -> Entry | None:
         """The entry whose video is at `path`."""
         query = "SELECT * FROM entries WHERE path = ? AND archived = ?"
-        rows = self._run(query, (path, archived)).fetchall()
+        rows = self._run(query, (path, archived))
         return self._entry(rows[0]) if rows else None
 
     def beginning(self, prefix: str, limit: int = 10) -> list[Entry]:
@@ -155,20 +156,19 @@ class Index:
 
     def count(self, filters: Filters) -> int:
         where, values = _conditions(filters)
-        return int(self._run(f"SELECT count(*) FROM entries WHERE {where}", values).fetchone()[0])
+        return int(self._run(f"SELECT count(*) FROM entries WHERE {where}", values)[0][0])
 
     def check(self, *, write: bool = True) -> None:
         """Read all of the index. Raises DamagedIndex when something in it does not fit; SQLite
         checks its word lists only where it may `write`."""
-        found = self._run("PRAGMA integrity_check").fetchone()[0]
+        found = self._run("PRAGMA integrity_check")[0][0]
         if found != "ok":
             raise DamagedIndex(found)
         if write:
             with self.transaction():
                 self._run("INSERT INTO words (words) VALUES ('integrity-check')")
         entries, words = (
-            self._run(f"SELECT rowid FROM {table} ORDER BY rowid").fetchall()
-            for table in ("entries", "words")
+            self._run(f"SELECT rowid FROM {table} ORDER BY rowid") for table in ("entries", "words")
         )
         if [tuple(row) for row in entries] != [tuple(row) for row in words]:
             raise DamagedIndex("entries and words differ")
@@ -195,9 +195,9 @@ class Index:
         run("SELECT * FROM entries LIMIT 1").fetchall()
         run("SELECT rowid FROM words LIMIT 1").fetchall()
 
-    def _run(self, query: str, values: Any = ()) -> sqlite3.Cursor:
+    def _run(self, query: str, values: Any = ()) -> list[sqlite3.Row]:
         with _told():
-            return self._connection.execute(query, values)
+            return self._connection.execute(query, values).fetchall()
 
     def _entry(self, row: sqlite3.Row) -> Entry:
         values = {name: row[name] for name in _COLUMNS}

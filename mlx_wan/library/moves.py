@@ -14,8 +14,6 @@ finishes from step 3 on. Everything here runs with the library locked.
 """
 
 import errno
-import json
-import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -23,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from mlx_wan.errors import MlxWanError, UsageError
-from mlx_wan.files import free_name
 from mlx_wan.record import read_json
 
 from .copying import copy_file
@@ -39,6 +36,7 @@ from .journal import (
     write_journal,
 )
 from .places import sync_folder, write_whole
+from .placing import LostCopyError, dumped, free_spot, hidden, place, root_of, write_named_record
 from .shelf import Library, need_archive
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -46,10 +44,6 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 class MissingFileError(MlxWanError):
     """A file the index knows of is not there."""
-
-
-class LostCopyError(Exception):
-    """A copy that was to be placed is gone: somebody removed it."""
 
 
 def move(library: Library, entry: Entry, *, archived: bool, stage: str, check: bool) -> Entry:
@@ -160,10 +154,6 @@ def _refuse_unfinished(library: Library, id: str) -> None:
         )
 
 
-def dumped(record: dict[str, Any]) -> bytes:
-    return json.dumps(record, indent=2, ensure_ascii=False).encode("utf-8", "surrogatepass")
-
-
 def _run(
     library: Library,
     journal: Journal,
@@ -174,15 +164,15 @@ def _run(
     check: bool,
 ) -> Entry | None:
     assert journal.target is not None
-    root = _root(library, journal.target)
+    root = root_of(library, journal.target)
     with _disk_errors(root, video.name, "moved" if journal.source else "copied"):
         folder = (root / journal.target.path).parent
         folder.mkdir(parents=True, exist_ok=True)
-        journal = journal.to(target=_free(library, journal.target))
+        journal = journal.to(target=free_spot(library, journal.target))
         write_journal(journal, library.root)
         try:
             for suffix in journal.files.keys() - {".json"}:
-                copy = _hidden(library, journal, suffix)
+                copy = hidden(library, journal, suffix)
                 copy_file(
                     video.with_suffix(suffix),
                     copy,
@@ -190,7 +180,7 @@ def _run(
                     link=journal.kind == "move",
                     check=check,
                 )
-            _write_record(library, journal, record)
+            write_named_record(library, journal, record)
             sync_folder(folder)
             for suffix, told in journal.files.items():
                 if told != (0, 0) and not is_same(video.with_suffix(suffix), told):
@@ -211,13 +201,13 @@ def _finish(library: Library, journal: Journal) -> Entry | None:
         library.index.remove(journal.id)
     elif journal.kind == "tag":
         assert journal.source is not None
-        record = (_root(library, journal.source) / journal.source.path).with_suffix(".json")
+        record = (root_of(library, journal.source) / journal.source.path).with_suffix(".json")
         record.with_name(f".{record.name}.partial").unlink(missing_ok=True)
         with suppress(FileNotFoundError, UsageError):  # gone since: `verify` reports it
             library.index.put(_read_entry(library, journal.source, journal.id))
     else:
         try:
-            journal = _place(library, journal)
+            journal = place(library, journal)
         except LostCopyError:
             library.notes.append(f"the copy of {journal.id} is gone; it stays where it was")
             _undo(library, journal)
@@ -226,7 +216,7 @@ def _finish(library: Library, journal: Journal) -> Entry | None:
         entry = _read_entry(library, journal.target, journal.id)
         library.index.put(entry)
     if journal.source is not None and journal.kind != "tag":
-        video = _root(library, journal.source) / journal.source.path
+        video = root_of(library, journal.source) / journal.source.path
         # the record last: while it is there nothing else takes the name
         for suffix in sorted(journal.files, key=".json".__eq__):
             if is_same(video.with_suffix(suffix), journal.files[suffix]):
@@ -239,86 +229,14 @@ def _finish(library: Library, journal: Journal) -> Entry | None:
 
 def _undo(library: Library, journal: Journal) -> None:
     for suffix in journal.files:
-        _hidden(library, journal, suffix).unlink(missing_ok=True)
-    partial = _hidden(library, journal, ".json")
+        hidden(library, journal, suffix).unlink(missing_ok=True)
+    partial = hidden(library, journal, ".json")
     partial.with_name(f".{partial.name}.partial").unlink(missing_ok=True)
     remove_journal(journal, library.root)
 
 
-def _place(library: Library, journal: Journal) -> Journal:
-    """Give the copies their final names; the journal with the name they got."""
-    assert journal.target is not None
-    while True:
-        final = _root(library, journal.target) / journal.target.path
-        _name_record(library, journal)
-        try:
-            for suffix in journal.files:
-                _place_one(_hidden(library, journal, suffix), final.with_suffix(suffix))
-            sync_folder(final.parent)
-            return journal
-        except FileExistsError:  # another program has just taken the name
-            for suffix in journal.files:
-                hidden = _hidden(library, journal, suffix)
-                if not os.path.lexists(hidden):
-                    final.with_suffix(suffix).rename(hidden)
-            journal = journal.to(target=_free(library, journal.target))
-            assert journal.target is not None
-            write_journal(journal, library.root)
-
-
-def _place_one(hidden: Path, final: Path) -> None:
-    """Rename `hidden` to `final`, never replacing another file. Fine when done before."""
-    if not os.path.lexists(hidden):
-        if os.path.lexists(final):
-            return
-        raise LostCopyError
-    try:
-        os.link(hidden, final)
-    except FileExistsError:
-        if not hidden.samefile(final):
-            raise
-    except OSError:  # a file system without hard links
-        if os.path.lexists(final):
-            raise FileExistsError from None
-        hidden.rename(final)
-        return
-    hidden.unlink()
-
-
-def _name_record(library: Library, journal: Journal) -> None:
-    """A record tells its video's name, which may have changed since it was copied."""
-    hidden = _hidden(library, journal, ".json")
-    if journal.target is not None and os.path.lexists(hidden):
-        record = read_json(hidden)
-        if record.get("video") != Path(journal.target.path).name:
-            _write_record(library, journal, record)
-
-
-def _write_record(library: Library, journal: Journal, record: dict[str, Any]) -> None:
-    assert journal.target is not None
-    record = record | {"video": Path(journal.target.path).name}
-    write_whole(_hidden(library, journal, ".json"), dumped(record))
-
-
-def _hidden(library: Library, journal: Journal, suffix: str) -> Path:
-    """Where a copy lies until it is placed: a name nobody else uses."""
-    assert journal.target is not None
-    folder = (_root(library, journal.target) / journal.target.path).parent
-    return folder / f".{journal.id}.moving{suffix}"
-
-
-def _free(library: Library, spot: Spot) -> Spot:
-    video = _root(library, spot) / spot.path
-    name = free_name(video, ".json", ".png").name
-    return Spot(spot.archived, Path(spot.path).with_name(name).as_posix())
-
-
-def _root(library: Library, spot: Spot) -> Path:
-    return library.archive if spot.archived else library.root
-
-
 def _read_entry(library: Library, spot: Spot, id: str) -> Entry:
-    root = _root(library, spot)
+    root = root_of(library, spot)
     record = read_json((root / spot.path).with_suffix(".json")) | {"id": id}
     return entry_of(record, root, spot.path, archived=spot.archived)
 

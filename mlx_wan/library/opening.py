@@ -35,7 +35,7 @@ def open_library(*, create: bool = False) -> Iterator[Library]:
     library, is_new = _open(root, archive, create)
     try:
         if is_new:
-            rebuild(library)
+            rebuild(library, is_locked=True)
         if not library.readonly:
             _recover_unless_busy(library)
         yield library
@@ -80,7 +80,7 @@ def _open(root: Path, archive: Path, create: bool) -> tuple[Library, bool]:
     if not writable:
         return _open_readonly(root, archive, file)
     notes = []
-    if not file.exists():
+    if not _is_filled(file):
         _make_index(root, archive, file, notes)
     try:
         index = Index(file, root, archive)
@@ -103,7 +103,7 @@ def _open_readonly(root: Path, archive: Path, file: Path) -> tuple[Library, bool
 def _make_index(root: Path, archive: Path, file: Path, notes: list[str]) -> None:
     """A whole index from the records; nobody sees it half made."""
     with locked(file.parent):
-        if file.exists():
+        if _is_filled(file):
             return  # another process was first
         _set_aside(file.parent)  # a log without its database
         new = file.with_name("index.db.new")
@@ -115,6 +115,10 @@ def _make_index(root: Path, archive: Path, file: Path, notes: list[str]) -> None
         finally:
             index.close()
         new.rename(file)
+
+
+def _is_filled(file: Path) -> bool:
+    return file.exists() and file.stat().st_size > 0
 
 
 def _set_aside(own: Path) -> Path:

@@ -25,8 +25,7 @@ def rebuild(library: Library, *, is_locked: bool = False) -> int:
     """
     from .moves import recover
 
-    busy = nullcontext() if is_locked or library.readonly else library.locked()
-    with busy:
+    with nullcontext() if is_locked else library.locked():
         if not library.readonly:
             recover(library)
         problems: list[str] = []
