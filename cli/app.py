@@ -6,6 +6,7 @@ import typer
 
 from mlx_wan import __version__
 
+from .batch import batch
 from .brand import brand_app
 from .convert import convert
 from .doctor import doctor
@@ -23,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (generate, linkedin, youtube, plan, convert, doctor):
+for _command in (generate, linkedin, youtube, batch, plan, convert, doctor):
     app.command()(_command)
 app.add_typer(library_app)
 app.add_typer(brand_app)

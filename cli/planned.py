@@ -103,18 +103,6 @@ def chosen_brand(values: dict[str, Any]) -> Any:
     return load_brand(values.get("brand"))
 
 
-def quality_choice(quality: Any, message: str, *, has_text_overlay: bool = False) -> Any:
-    """The profile for `--quality`; without one, or for "auto", what the message deserves."""
-    from mlx_wan.studio import profiles
-
-    if quality in (None, "auto"):
-        return profiles.choose_quality(message, has_text_overlay=has_text_overlay)
-    if not isinstance(quality, str) or quality not in profiles.PROFILES:
-        accepted = ", ".join(["auto", *profiles.PROFILES])
-        raise UsageError(f"quality is {quality!r}", f"accepted: {accepted}")
-    return profiles.Choice(profiles.PROFILES[quality], "as asked for")
-
-
 def _format(values: dict[str, Any]) -> str | None:
     """The format a finished video is asked for in, or None for frames as rendered."""
     rendered = [name for name in _RENDERED_ONLY if values.get(name) is not None]
@@ -145,6 +133,7 @@ def _production(values: dict[str, Any], form: str, limit: int | None) -> "Produc
     from mlx_wan.loading import find_model, open_model
     from mlx_wan.request import Request
     from mlx_wan.studio.produce import ENGINE_SETTINGS, make_production
+    from mlx_wan.studio.profiles import profile_for
     from mlx_wan.studio.storyboard import Shot, Storyboard
 
     known = {*Request.__dataclass_fields__, *_FINISHED_ONLY, "format", "no_brand", "tags"}
@@ -160,7 +149,7 @@ def _production(values: dict[str, Any], form: str, limit: int | None) -> "Produc
     board = Storyboard(form, duration, (Shot(prompt, duration, image=values.get("image")),))
     return make_production(
         board,
-        choice=quality_choice(values.get("quality"), prompt),
+        choice=profile_for(values.get("quality"), prompt, has_text_overlay=False),
         model=values.get("model"),
         seed=values.get("seed"),
         brand=chosen_brand(values),

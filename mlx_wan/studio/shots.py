@@ -194,7 +194,7 @@ def _render(
     frames = rendering.frames()
     if clip.first_frame == "previous":  # that frame was shown already
         frames = (part for part in _without_first(frames) if len(part))
-    write_clip(frames, path, plan.fps, _loops(plan))
+    write_clip(frames, path, plan.fps, _loops(plan), clip.first_frame == "previous")
     if rendering.verdict:
         path.unlink()
         raise GenerationError(

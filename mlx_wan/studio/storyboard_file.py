@@ -53,7 +53,7 @@ def storyboard_yaml(storyboard: Storyboard) -> str:
 
 def read_data(path: Path) -> Any:
     """What a small YAML or JSON file holds, as plain data. Raises UsageError."""
-    text = _read_text(path)
+    text = read_text(path)
     try:
         if path.suffix.lower() == ".json":
             from mlx_wan.tensorfile import strict_json
@@ -154,7 +154,7 @@ def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
     }
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
     try:
         if path.exists() and not path.is_file():  # a pipe or device may never end
             raise UsageError(f"{path} is not a file")
