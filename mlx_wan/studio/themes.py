@@ -73,7 +73,7 @@ growth; grow* growth success scale scaling sales win wins goal goals future tren
     career ambition motivation* progress milestone* launch 成长 成長 wachstum erfolg* zukunft \
     ziel* croissance succès réussite avenir crecimiento éxito futuro crescita successo \
     crescimento рост успех* будущ* 增长 成功 未来 将来 성장 성공 미래 نجاح مستقبل نمو; first \
-    golden light of the morning; gradient waves orbs; orange yellow green; plum navy forest
+    golden light of the morning; gradient waves orbs; orange yellow green; plum navy
   A green seedling unfolding its leaves from dark soil, drops of dew catching the light
   A winding mountain road climbing towards a bright horizon above the clouds
   Hot-air balloons rising slowly through morning mist over a wide valley
@@ -84,7 +84,7 @@ nature; nature climate environment* sustainab* green eco ecolog* planet earth fo
     natur* klima* umwelt* nachhaltig* energie* wald meer climat* environnement* durable* \
     forêt* clima* ambiente sostenib* naturaleza océano* sustentab* природ* климат* эколог* \
     энерг* 自然 环境 環境 气候 気候 绿色 可持续 자연 환경 기후 طبيعة بيئة مناخ; soft natural \
-    light, fresh and clear; waves gradient aurora; green teal; forest navy
+    light, fresh and clear; waves gradient aurora; green teal; deep teal navy
   Sunbeams falling through tall trees in morning fog, ferns moving in a light breeze
   Wind turbines turning on green hills under fast, soft clouds
   A clear mountain lake, rings spreading slowly over the mirror of the water
@@ -123,7 +123,7 @@ science; scien* research* laborator* physic* chemi* biolog* space astro* rocket*
 creative; design* creativ* art artist* brand* film photo* music* fashion architect* style \
     storytelling kreativ* kunst* gestalt* musik* créati* diseño arte creativ* música дизайн* \
     творч* искусств* музык* 设计 創造 创意 デザイン 芸術 디자인 예술 تصميم فن; saturated \
-    studio light with soft shadows; gradient waves rings; purple pink orange; plum black
+    studio light with soft shadows; gradient waves rings; purple pink orange; navy black
   Thick ribbons of paint folding slowly into each other, magenta, violet and orange
   Sheets of coloured silk floating through a dark studio
   Light through coloured glass wandering over a white wall
@@ -172,7 +172,7 @@ security; secur* privacy protect* risk* fraud* trust compliance hack* ransomware
 food; food* restaurant* coffee cook* kitchen hospitality bakery wine drink* chocolate essen \
     küche kaffee gastronom* cuisine café vin comida cocina cucina cibo culinária еда кофе \
     ресторан* кухн* 食品 美食 咖啡 料理 コーヒー 음식 커피 요리 طعام قهوة مطبخ; warm side \
-    light, cosy and appetising; orbs gradient; orange yellow; brown black
+    light, cosy and appetising; orbs gradient; orange yellow; maroon black
   Milk unfolding in a glass of dark coffee, clouds of cream turning slowly
   Steam rising from fresh bread on a wooden table, flour dust in the morning light
   Olive oil pouring in a slow golden ribbon over ripe tomatoes
