@@ -104,7 +104,7 @@ education; educat* learn* school* universit* student* teach* train training cour
     skill* book* read* study studies bildung* lern* schul* weiterbildung* wissen* apprend* \
     école* formation* éducation educación aprend* escuela* formación scuola formazione \
     educação обуч* образован* учеб* школ* 教育 学习 学習 学校 研修 교육 학습 تعليم تعلم; warm \
-    library light with drifting dust; orbs particles gradient; yellow orange blue; navy brown
+    library light with drifting dust; orbs particles gradient; yellow orange blue; navy black
   Sunlight falling through high library windows, dust floating between tall shelves of books
   Pages of an old book turning slowly in a breeze, on a wooden desk
   A blackboard wiped clean, chalk dust hanging in a beam of light
