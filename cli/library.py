@@ -274,7 +274,7 @@ def rebuild(as_json: Json = False) -> None:
 
     with _library() as library:
         count = rebuild_all(library)
-    print(_dumped({"ok": True, "videos": count}) if as_json else f"{count} videos in the index")
+    print(_dumped({"ok": True, "videos": count}) if as_json else f"videos in the index: {count}")
 
 
 @contextmanager

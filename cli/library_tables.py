@@ -79,7 +79,7 @@ def print_findings(findings: "Findings") -> None:
         print(f"{problem.kind:8} {plain(problem.path)}{name}: {plain(problem.what)}")
     for path in findings.rejected:
         print(f"note: {plain(path)} came out broken and was kept for a look", file=sys.stderr)
-    print(f"{findings.checked} read, {len(findings.problems)} problems", file=sys.stderr)
+    print(f"{findings.checked} read, problems: {len(findings.problems)}", file=sys.stderr)
 
 
 def print_line(done: str, entry: "Entry") -> None:
@@ -93,7 +93,9 @@ def progress(what: str) -> "Iterator[Callable[[int, int], None]]":
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn(what), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    console = Console(stderr=True)
+    nobody = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=nobody) as bars:
         task = bars.add_task(what, total=None)
         yield lambda done, total: bars.update(task, completed=done, total=total)
 

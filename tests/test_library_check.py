@@ -145,7 +145,7 @@ def test_archived_videos_are_kept_while_the_archive_is_away(library_folders):
     (library_folders / "archive").rename(library_folders / "unplugged")
     with open_library() as shelf:
         assert rebuild(shelf) == 1
-        assert "1 videos are kept" in shelf.notes[0]
+        assert "(1) is kept" in shelf.notes[0]
     assert library.find("waves") == stored
 
 

@@ -34,8 +34,8 @@ def rebuild(library: Library, *, is_locked: bool = False) -> int:
             library.index.clear(archived=None if reads_archive else False)
             if not reads_archive and (kept := library.index.count(Filters())):
                 library.notes.append(
-                    f"the archive {library.archive} is not there: its {kept} videos are kept as "
-                    "they were"
+                    f"the archive {library.archive} is not there: what it holds ({kept}) is "
+                    "kept as it was"
                 )
             for entry in _entries(library, problems, reads_archive):
                 known = library.index.get(entry.id)
