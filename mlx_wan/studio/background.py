@@ -1,18 +1,23 @@
 """The moving picture behind the text: the shots' clips, joined, in the delivered size and rate."""
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from fractions import Fraction
+from functools import partial
 
 import numpy as np
 
-from mlx_wan.errors import UsageError
+from mlx_wan.errors import GenerationError, UsageError
 
 from . import retime
+from .ahead import ahead
 from .clips import Clip, read_clip
+from .joins import Tint, chained, fade, match, mix
 from .resize import Resizer
 from .storyboard import Storyboard
 
 CROSSFADE = 0.5  # seconds
+_TINTED = 2.0  # seconds a shot keeps something of the colours of the shot it was faded from
+_TINT = 0.5  # how much of them at most: it is another picture
 
 
 class Background:
@@ -32,65 +37,113 @@ class Background:
         interpolate: str = "motion",
         seed: int = 0,
     ):
-        self.storyboard, self.clips, self.stretch = storyboard, clips, stretch
-        self.interpolate, self.seed = interpolate, seed
-        sizes = {clip.size for shot in clips for clip in shot}
-        if len(clips) != len(storyboard.shots) or not all(clips) or len(sizes) != 1:
-            raise UsageError("every shot of a storyboard needs clips, all of one size")
-        self.size = sizes.pop()
+        self.storyboard, self.clips = storyboard, clips
+        self.stretch = Fraction(stretch).limit_denominator(1000)
+        self.interpolate = interpolate
         self.num_frames = storyboard.num_frames
         self.target = (storyboard.format.width, storyboard.format.height)
-        self.resizer = Resizer(self.size, self.target)
+        self._check()
+        self.size = clips[0][0].size
+        self.resizer = Resizer(self.size, self.target, seed=seed)
 
     def frames(self) -> Iterator[np.ndarray]:
-        """`num_frames` pictures of the format's size, uint8 `(H, W, 3)`."""
-        for picture in self._pictures(self.interpolate):
-            yield self.resizer(picture)
+        """`num_frames` pictures of the format's size, uint8 `(H, W, 3)`, made a little ahead.
+
+        Raises GenerationError when a shot's clips are too short for it.
+        """
+        return ahead(self.resizer(picture) for picture in self._pictures(self.interpolate))
 
     def previews(self, height: int) -> Iterator[np.ndarray]:
         """The same pictures `height` high, cheaply: motion is not interpolated."""
         width = round(self.target[0] * height / self.target[1])
-        small = Resizer(self.size, (width, height))
-        for picture in self._pictures("off"):
+        small = Resizer(self.size, (width, height), soft=self.resizer.soft)
+        loops = all(clip.loops for shot in self.clips for clip in shot)
+        for picture in self._pictures(self.interpolate if loops else "off"):
             yield small(picture)
+
+    def _check(self) -> None:
+        shots = self.storyboard.shots
+        if self.interpolate not in retime.INTERPOLATIONS:
+            raise UsageError(
+                f"interpolate is {self.interpolate!r}",
+                f"accepted: {', '.join(retime.INTERPOLATIONS)}",
+            )
+        if self.stretch <= 0:
+            raise UsageError(f"stretch is {self.stretch}", "1 plays a clip at its own speed")
+        if len(self.clips) != len(shots) or not all(self.clips):
+            raise UsageError(f"there are clips for {len(self.clips)} of {len(shots)} shots")
+        sizes = sorted({clip.size for shot in self.clips for clip in shot})
+        if len(sizes) > 1:
+            told = ", ".join(f"{width}x{height}" for width, height in sizes)
+            raise UsageError(f"the clips are {told}", "all clips of a video have one size")
 
     def _pictures(self, interpolate: str) -> Iterator[np.ndarray]:
         """`num_frames` pictures of the clips' size, float32 `(H, W, 3)`."""
+        spans = shot_spans(self.storyboard)
         fps = self.storyboard.format.fps
-        half = round(CROSSFADE * fps / 2)
-        starts = shot_starts(self.storyboard)
-        shots = [self._shot(index, interpolate) for index in range(len(starts))]
-        for index in range(self.num_frames):
-            number = max(
-                i for i, start in enumerate(starts) if start - self._lead(i, half) <= index
-            )
-            picture = next(shots[number])
-            position = index - starts[number] + half
-            if number and self._lead(number, half) and position < 2 * half:
-                part = np.float32((position + 0.5) / (2 * half))
-                picture = next(shots[number - 1]) * (1 - part) + picture * part
-            yield picture
+        current, tint = self._shot(0, interpolate), None
+        for number, (first, last) in enumerate(spans):
+            ending = spans[number - 1][1] if number else first
+            before = current
+            if number:
+                current, tint_before, tint = self._shot(number, interpolate), tint, None
+            for index in range(first, spans[number + 1][0] if number + 1 < len(spans) else last):
+                picture = self._next(current, number)
+                if index < ending:
+                    old = self._tinted(
+                        self._next(before, number - 1),
+                        tint_before,
+                        index - spans[number - 1][0],
+                        fps,
+                    )
+                    if index == first:
+                        tint = match([old], [picture])
+                    picture = self._tinted(picture, tint, index - first, fps)
+                    picture = mix(old, picture, fade(index - first, ending - first))
+                else:
+                    picture = self._tinted(picture, tint, index - first, fps)
+                yield picture
 
-    def _lead(self, number: int, half: int) -> int:
-        """Frames a shot begins to appear before its start."""
-        return half if number and self.storyboard.shots[number].transition == "crossfade" else 0
+    @staticmethod
+    def _tinted(picture: np.ndarray, tint: Tint | None, age: int, fps: int) -> np.ndarray:
+        if tint is None:
+            return picture
+        return tint.apply(picture, _TINT * (1 - age / (_TINTED * fps)))
+
+    @staticmethod
+    def _next(pictures: Iterator[np.ndarray], number: int) -> np.ndarray:
+        picture = next(pictures, None)
+        if picture is None:
+            raise GenerationError(
+                f"the clips of shot {number + 1} are too short for it", "render it again"
+            )
+        return picture
 
     def _shot(self, number: int, interpolate: str) -> Iterator[np.ndarray]:
-        clips = self.clips[number]
-        rate = clips[0].fps / self.stretch / self.storyboard.format.fps
+        clips, fps = self.clips[number], self.storyboard.format.fps
+        rate = clips[0].fps / self.stretch  # frames a second as it is played
         if clips[0].loops:
-            return retime.loop(np.stack(list(read_clip(clips[0]))), rate, interpolate)
-        frames = chain.from_iterable(map(read_clip, clips))
-        return retime.once(frames, rate, interpolate)
+            frames = np.stack(list(read_clip(clips[0])))
+            return retime.loop(frames, float(rate / fps), interpolate)
+        parts = [(partial(read_clip, clip), clip.num_frames, clip.continues) for clip in clips]
+        joined = chained(parts, round(CROSSFADE * rate))
+        return retime.once(joined, rate, fps, interpolate)
 
 
-def shot_starts(storyboard: Storyboard) -> list[int]:
-    """The frame each shot starts at."""
+def shot_spans(storyboard: Storyboard) -> list[tuple[int, int]]:
+    """The first frame each shot is seen in and the one after its last; faded shots overlap."""
+    fps, shots = storyboard.format.fps, storyboard.shots
     elapsed, starts = 0.0, []
-    for shot in storyboard.shots:
-        starts.append(round(elapsed * storyboard.format.fps))
+    for shot in shots:
+        starts.append(round(elapsed * fps))
         elapsed += shot.duration
-    return starts
+    fades = [round(CROSSFADE * fps / 2) * (shot.transition == "crossfade") for shot in shots]
+    ends = [*starts[1:], storyboard.num_frames]
+    fades[0] = 0
+    return [
+        (start - before, end + after)
+        for start, end, before, after in zip(starts, ends, fades, [*fades[1:], 0], strict=True)
+    ]
 
 
 def shot_seconds(storyboard: Storyboard) -> list[float]:

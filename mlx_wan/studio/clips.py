@@ -14,13 +14,17 @@ import numpy as np
 from mlx_wan.errors import BadFileError, GenerationError, UsageError
 from mlx_wan.files import complete_or_absent
 
-_LOOPS = "MLX_WAN_LOOPS"  # a tag in the file
+_LOOPS, _CONTINUES = "MLX_WAN_LOOPS", "MLX_WAN_CONTINUES"  # tags in the file
 _OPTIONS = {"level": "3", "slicecrc": "1"}
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A lossless video of one shot. `loops`: the last frame leads back to the first."""
+    """A lossless video of one shot, or of a part of it.
+
+    `loops`: the last frame leads back to the first. `continues`: the first frame is the one after
+    the last of the clip before.
+    """
 
     path: Path
     width: int
@@ -28,6 +32,7 @@ class Clip:
     fps: int
     num_frames: int
     loops: bool
+    continues: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -35,7 +40,11 @@ class Clip:
 
 
 def write_clip(
-    frames: Iterable[np.ndarray], path: str | Path, fps: int, loops: bool = False
+    frames: Iterable[np.ndarray],
+    path: str | Path,
+    fps: int,
+    loops: bool = False,
+    continues: bool = False,
 ) -> Clip:
     """Keep chunks of frames, uint8 `(t, H, W, 3)`, losslessly in a .mkv file at `path`.
 
@@ -51,7 +60,7 @@ def write_clip(
     size = (0, 0)
     with complete_or_absent(path) as partial:
         with av.open(str(partial.absolute()), "w", format="matroska") as container:
-            container.metadata[_LOOPS] = str(int(loops))
+            container.metadata.update({_LOOPS: f"{loops:d}", _CONTINUES: f"{continues:d}"})
             stream = None
             for frame in (frame for chunk in frames for frame in chunk):
                 if stream is None:
@@ -66,7 +75,7 @@ def write_clip(
                 container.mux(stream.encode())
         if not count:
             raise GenerationError("there were no frames to keep")
-    return Clip(path, *size, fps, count, loops)
+    return Clip(path, *size, fps, count, loops, continues)
 
 
 def open_clip(path: str | Path) -> Clip:
@@ -87,6 +96,7 @@ def open_clip(path: str | Path) -> Clip:
             round(stream.average_rate),
             count,
             container.metadata[_LOOPS] == "1",
+            container.metadata.get(_CONTINUES) == "1",
         )
 
 
