@@ -23,6 +23,7 @@ from mlx_wan.run import Measure, free_output
 
 from .background import Background
 from .overlay import Overlay
+from .poster import BestFrame
 from .production import (
     ENGINE_SETTINGS,
     Production,
@@ -101,8 +102,6 @@ def produce(
 def _deliver(
     production: Production, rendered: Rendered, video: Path, measure: Measure, report: Report
 ) -> Finished:
-    from .poster import save_poster
-
     board = production.storyboard
     background = Background(
         board,
@@ -117,10 +116,10 @@ def _deliver(
         overlay.measure(_told(previews, "contrast", board.num_frames, report))
     unchecked = video.with_name(f".{video.stem}.{os.getpid()}.unchecked.mp4")
     picture = unchecked.with_suffix(".png")
-    frame_hash = hashlib.sha256()
+    frame_hash, best = hashlib.sha256(), BestFrame(every=board.format.fps // 2)
     try:
         with measure.stage("video"):
-            frames = _drawn(background, overlay, frame_hash, board.format.fps)
+            frames = best.watch(_drawn(background, overlay, frame_hash, board.format.fps))
             save_video(
                 (frame[None] for frame in _told(frames, "video", board.num_frames, report)),
                 unchecked,
@@ -133,7 +132,7 @@ def _deliver(
                 ),
             )
         with measure.stage("poster"):
-            save_poster(unchecked, picture)
+            best.save(picture)
         final = move_to_free_name(unchecked, video, *_BESIDE)
         poster = move_to_free_name(picture, final.with_suffix(".png"))
     finally:
