@@ -117,11 +117,19 @@ class Wan22Generator:
         then BatchError is raised, which has their paths.
         """
         from .pipeline import Networks
+        from .studio.produce import output_path
 
-        productions = []
+        productions: list[Production] = []
         for number, config in enumerate(configs, 1):
             try:
-                productions.append(self._planned(config))
+                production = self._planned(config)
+                if production.output and production.output in {p.output for p in productions}:
+                    raise UsageError(
+                        f"output_filename {production.output} is that of another one",
+                        "nothing is overwritten",
+                    )
+                output_path(production)  # a name that is taken is told before the work
+                productions.append(production)
             except MlxWanError as error:
                 error.message = f"video {number}: {error.message}"
                 raise

@@ -12,7 +12,7 @@ from mlx_wan.loading import find_model, open_model
 
 from .produce import Production, make_production
 from .profiles import profile_for
-from .storyboard import Shot, Storyboard
+from .storyboard import Shot, Storyboard, check_duration
 from .templates import (
     Pictures,
     linkedin_storyboard,
@@ -98,6 +98,7 @@ def titled_board(
             seed=picturing.seed or 0,
             image=picturing.image,
         )
+    check_duration(duration)  # or a shot would be blamed for it
     return Storyboard(format_name, duration, (Shot(prompt, duration, image=picturing.image),))
 
 
