@@ -8,7 +8,9 @@ from collections.abc import Callable
 from functools import lru_cache
 
 _NEUTRAL = {"B", "S", "WS", "ON"}
-_BRACKETS = {"(": ")", "[": "]", "{": "}", "⟨": "⟩", "⟦": "⟧", "「": "」", "『": "』"}
+_PAIRS = "()[]{}⟨⟩⟦⟧⟪⟫〈〉《》「」『』【】〔〕〖〗〘〙（）［］｛｝｟｠｢｣⁽⁾₍₎⌈⌉⌊⌋"
+_BRACKETS = dict(zip(_PAIRS[::2], _PAIRS[1::2], strict=True))
+_MAX_OPEN = 63  # brackets; with more, none are paired (BD16)
 _CLOSING = {close: opening for opening, close in _BRACKETS.items()}
 
 
@@ -122,6 +124,8 @@ def _pairs(text: str, kinds: list[str]) -> list[tuple[int, int]]:
         if kinds[position] != "ON":
             continue
         if character in _BRACKETS:
+            if len(opened) == _MAX_OPEN:
+                return []
             opened.append((character, position))
         elif character in _CLOSING:
             for depth in range(len(opened) - 1, -1, -1):

@@ -4,6 +4,7 @@ System fonts are never used, so the same words make the same picture on every ma
 """
 
 import importlib.resources
+import unicodedata
 from collections.abc import Callable
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
@@ -121,15 +122,13 @@ def face_for(cluster: str, own: str = "Inter", before: Face | None = None) -> Fa
             return face
     if face := _emoji_face(cluster):
         return face
-    raise UsageError(
-        f"no font has {describe(cluster, own)}", "leave it out or write it another way"
-    )
+    plain = unicodedata.normalize("NFKC", cluster)
+    way = f"write it as {plain}" if plain.isalnum() and plain != cluster else "leave it out"
+    raise UsageError(f"no font has {describe(cluster, own)}", way)
 
 
 def describe(cluster: str, own: str = "Inter") -> str:
     """The characters nobody has, as in `U+1F9FF NAZAR AMULET`."""
-    import unicodedata
-
     known = (*faces(own), *emoji_faces())
     missing = [
         c for c in cluster if not is_invisible(c) and not any(ord(c) in f.characters for f in known)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .blocks import Placed
 from .contrast import Colour
 from .formats import Box, Format
-from .layout import Placed
 from .typeset import draw_line
 
 _MARGIN = 2  # pixels around the ink, for its soft edge

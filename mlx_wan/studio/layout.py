@@ -10,49 +10,21 @@ from dataclasses import dataclass, replace
 
 from mlx_wan.errors import UsageError
 
+from .blocks import CAP_HEIGHT, ROLE_STYLES, Placed, check_glyphs, refuse, unit_of
 from .brand import Brand
-from .fitting import Paragraph, Role, fit
+from .fitting import Paragraph, fit
 from .formats import Box, Format
+from .signature import place_signature
 from .storyboard import ROLES, Storyboard
-from .text import check_readable, clean, fitting_prefix, graphemes
-from .typeset import Line, Style
+from .text import check_readable, clean
+from .typeset import Style
 
-ROLE_STYLES = {
-    "title": Role(largest=116, smallest=46, max_lines=3, weight=800, pitch=1.12),
-    "hook": Role(largest=124, smallest=46, max_lines=4, weight=800, pitch=1.12),
-    "content": Role(largest=60, smallest=34, max_lines=5, weight=500),
-    "cta": Role(largest=44, smallest=28, max_lines=2, weight=700),
-    "signature": Role(largest=32, smallest=18, max_lines=1, weight=600),
-}
 _COLUMN_SCALE = {"shorts": 1.08}  # held in the hand, but further from the eye than it seems
 _COLUMN_WIDTH = {"wide": 0.8}  # of the safe width: long lines are hard to read
-_CAP_HEIGHT = 0.73  # ems; capitals of Inter
 _GAP = 56  # between blocks; all lengths are for a short side of 1080 pixels
 _MARK = (72, 8, 36)  # the accent above title and hook: width, height, distance
-_BAR = (4, 14)  # the accent beside the signature: width, distance
-_LOGO_HEIGHT, _LOGO_WIDTH, _LOGO_GAP = 60, 220, 16
+_PILL_SIDE, _PILL_ABOVE = 0.95, 0.62  # ems around the words of a pill
 _OPTICAL_CENTRE = 0.44  # of the free height lies above the column
-
-
-@dataclass(frozen=True)
-class Placed:
-    """One block as it stands in the frame from frame `start` to frame `end` (outside).
-
-    `box` is everything of it, `origins` are each line's (x, baseline) in pixels of the frame.
-    """
-
-    name: str
-    role: str
-    text: str
-    box: Box
-    lines: tuple[Line, ...]
-    origins: tuple[tuple[float, float], ...]
-    size: float
-    start: int
-    end: int
-    pill: bool = False
-    mark: Box | None = None
-    logo: Box | None = None
 
 
 @dataclass(frozen=True)
@@ -82,8 +54,12 @@ def lay_out(
     """
     form = storyboard.format
     font = brand.font if brand else "Inter"
-    signature = _signature(form, brand, storyboard.num_frames, logo_size) if brand else None
-    texts = [_checked(storyboard, number) for number in range(len(storyboard.texts))]
+    signature = None
+    if brand is not None:
+        with_pill = any(block.role == "cta" for block in storyboard.texts)
+        lift = _PILL_ABOVE * ROLE_STYLES["cta"].largest * unit_of(form) if with_pill else 0
+        signature = place_signature(form, brand, storyboard.num_frames, logo_size, round(lift))
+    texts = [_checked(storyboard, number, font) for number in range(len(storyboard.texts))]
     placed = [
         block
         for scene in _scenes(texts)
@@ -96,12 +72,13 @@ def _strip_side(brand: Brand | None) -> str:
     return brand.position if brand else "bottom-right"
 
 
-def _checked(storyboard: Storyboard, number: int) -> _Text:
+def _checked(storyboard: Storyboard, number: int, font: str) -> _Text:
     block = storyboard.texts[number]
     same = [one for one in storyboard.texts if one.role == block.role]
     count = sum(one.role == block.role for one in storyboard.texts[: number + 1])
     name = block.role if len(same) == 1 else f"{block.role} {count}"
     text = clean(block.text, name)
+    check_glyphs(text, font, name)
     check_readable(text, block.end - block.start, name)
     fps = storyboard.format.fps
     start = min(round(block.start * fps), storyboard.num_frames - 1)
@@ -130,7 +107,7 @@ def _place(
     signature: Placed | None,
     position: str,
 ) -> list[Placed]:
-    unit = _unit(form)
+    unit = unit_of(form)
     area = _above_signature(form.safe, signature, position, unit)
     pills = [_fit_pill(one, form, font, area) for one in scene if one.role == "cta"]
     placed: list[Placed] = []
@@ -201,7 +178,7 @@ def _column(scene: Sequence[_Text], form: Format, font: str, area: Box) -> list[
     """Title, hook and content below one another, smaller until all of them fit."""
     if not scene:
         return []
-    unit = _unit(form)
+    unit = unit_of(form)
     scale = 1.0
     while True:
         slots = _slots([_fit(one, form, font, area, scale) for one in scene])
@@ -226,37 +203,25 @@ def _column(scene: Sequence[_Text], form: Format, font: str, area: Box) -> list[
 def _fit(one: _Text, form: Format, font: str, area: Box, scale: float) -> _Fitted:
     role = ROLE_STYLES[one.role]
     role = replace(role, largest=max(role.largest * scale, role.smallest))
-    unit = _unit(form) * _COLUMN_SCALE.get(form.name, 1.0)
+    unit = unit_of(form) * _COLUMN_SCALE.get(form.name, 1.0)
     style = Style(font, role.weight)
-    height = area.height - _mark_height(one.role, _unit(form))
+    height = area.height - _mark_height(one.role, unit_of(form))
     width = area.width * _COLUMN_WIDTH.get(form.name, 1.0)
 
     def attempt(text: str) -> Paragraph | None:
         return fit(text, style, role, width, height, unit)
 
-    return _Fitted(one, attempt(one.text) or _refuse(one.name, one.text, attempt))
+    return _Fitted(one, attempt(one.text) or refuse(one.name, one.text, attempt))
 
 
 def _fit_pill(one: _Text, form: Format, font: str, area: Box) -> _Fitted:
-    role, unit = ROLE_STYLES["cta"], _unit(form)
+    role, unit = ROLE_STYLES["cta"], unit_of(form)
     width = area.width - 2 * _PILL_SIDE * role.largest * unit
 
     def attempt(text: str) -> Paragraph | None:
         return fit(text, Style(font, role.weight), role, width, area.height / 3, unit)
 
-    return _Fitted(one, attempt(one.text) or _refuse(one.name, one.text, attempt))
-
-
-def _refuse(name: str, text: str, attempt) -> Paragraph:  # type: ignore[no-untyped-def]
-    fits = fitting_prefix(text, lambda part: attempt(part.strip() or "i") is not None)
-    raise UsageError(
-        f"{name} has {len(graphemes(text))} characters; about {fits} fit into this format",
-        f"shorten it to {fits} characters, or split it into several texts",
-    )
-
-
-def _unit(form: Format) -> float:
-    return min(form.width, form.height) / 1080
+    return _Fitted(one, attempt(one.text) or refuse(one.name, one.text, attempt))
 
 
 def _mark_height(role: str, unit: float) -> int:
@@ -293,9 +258,6 @@ def _words(one: _Fitted, area: Box, top: int, unit: float) -> Placed:
     return _placed(one, box, origins, mark=mark)
 
 
-_PILL_SIDE, _PILL_ABOVE = 0.95, 0.62  # ems around the words of a pill
-
-
 def _pill_box(one: _Fitted, unit: float) -> tuple[int, int]:
     """Width and height of the pill."""
     paragraph = one.paragraph
@@ -313,7 +275,7 @@ def _reference(paragraph: Paragraph) -> tuple[float, float]:
     So pills are the same height and their words sit on one line, with or without descenders.
     """
     return (
-        max(_CAP_HEIGHT, paragraph.lines[0].top - 0.2),
+        max(CAP_HEIGHT, paragraph.lines[0].top - 0.2),
         min(0.0, paragraph.lines[-1].bottom + 0.25),
     )
 
@@ -355,67 +317,3 @@ def _placed(
         pill,
         mark,
     )
-
-
-def _signature(
-    form: Format, brand: Brand, num_frames: int, logo_size: tuple[int, int] | None
-) -> Placed:
-    """The name with an accent bar, or the logo with the name, in the brand's corner."""
-    unit, safe = _unit(form), form.safe
-    logo_width, logo_height = _logo_box(logo_size, unit)
-    text, paragraph = "", None
-    if brand.name.strip():
-        text = clean(brand.name, "the brand's name").replace("\n", " ")
-        before = logo_width + _LOGO_GAP * unit if logo_width else (_BAR[0] + _BAR[1]) * unit
-        role = ROLE_STYLES["signature"]
-
-        def attempt(text: str) -> Paragraph | None:
-            style = Style(brand.font, role.weight)
-            return fit(text, style, role, safe.width - before, safe.height / 4, unit)
-
-        paragraph = attempt(text) or _refuse("the brand's name", text, attempt)
-    before = 0
-    if paragraph is not None:
-        before = round(_LOGO_GAP * unit) + logo_width if logo_width else round(sum(_BAR) * unit)
-        cap = round(_CAP_HEIGHT * paragraph.size)
-        above = max(round(paragraph.lines[0].top * paragraph.size), cap)
-        below = math.ceil(max(-paragraph.lines[0].bottom * paragraph.size, 0))
-        extra = max(math.ceil((logo_height - cap) / 2), 0)
-        above, below = max(above, cap + extra), max(below, extra)
-        width = before + math.ceil(paragraph.width)
-    else:
-        above, below, width, cap = logo_height, 0, logo_width, logo_height
-    left = safe.right - width if brand.position.endswith("right") else safe.left
-    bottom = brand.position.startswith("bottom")
-    baseline = safe.bottom - below if bottom else safe.top + above
-    box = Box(left, baseline - above, left + width, baseline + below)
-    logo = mark = None
-    if logo_width:
-        top = baseline - cap // 2 - logo_height // 2
-        logo = Box(left, top, left + logo_width, top + logo_height)
-    elif paragraph is not None:
-        mark = Box(left, baseline - cap, left + max(round(_BAR[0] * unit), 2), baseline)
-    if paragraph is None:
-        return Placed("signature", "signature", text, box, (), (), 0.0, 0, num_frames, logo=logo)
-    line = paragraph.lines[0]
-    origin = (left + before - line.left * paragraph.size, float(baseline))
-    return Placed(
-        "signature",
-        "signature",
-        text,
-        box,
-        (line,),
-        (origin,),
-        paragraph.size,
-        0,
-        num_frames,
-        mark=mark,
-        logo=logo,
-    )
-
-
-def _logo_box(size: tuple[int, int] | None, unit: float) -> tuple[int, int]:
-    if size is None:
-        return 0, 0
-    scale = min(_LOGO_HEIGHT * unit / size[1], _LOGO_WIDTH * unit / size[0])
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))

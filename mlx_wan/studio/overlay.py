@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from .blocks import Placed
 from .brand import Brand
 from .contrast import AIM, Colour, Need, Samples, colour_ratio
 from .formats import Box
 from .layers import REDUCED, Look, Painter, ink, scrim_layer, soft_shape, word_layer
-from .layout import Placed, lay_out
+from .layout import lay_out
 from .logo import load_logo
 from .storyboard import Storyboard
 

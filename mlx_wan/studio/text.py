@@ -49,6 +49,7 @@ def clean(text: str, what: str = "text") -> str:
     text = _DROPPED.sub("", text)
     _refuse(_CONTROL.search(text.replace("\n", " ")), what, "a control character")
     _refuse(regex.search(r"\p{Co}", text), what, "a private character, which no font agrees on")
+    _refuse(regex.search("[\ufffc\ufffd]", text), what, "which stands for something that was lost")
     _refuse(regex.search(r"\p{Noncharacter_Code_Point}", text), what, "not a character")
     if pile := _MARKS.search(text):
         raise UsageError(
