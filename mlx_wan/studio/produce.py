@@ -116,7 +116,7 @@ def _deliver(
         overlay.measure(_told(previews, "contrast", board.num_frames, report))
     unchecked = video.with_name(f".{video.stem}.{os.getpid()}.unchecked.mp4")
     picture = unchecked.with_suffix(".png")
-    frame_hash, best = hashlib.sha256(), BestFrame(every=board.format.fps // 2)
+    frame_hash, best = hashlib.sha256(), BestFrame(board.format.fps)
     try:
         with measure.stage("video"):
             frames = best.watch(_drawn(background, overlay, frame_hash, board.format.fps))
@@ -125,6 +125,7 @@ def _deliver(
                 unchecked,
                 fps=board.format.fps,
                 crf=production.profile.crf,
+                preset=production.profile.preset,
                 metadata=ai_metadata(
                     board.title or board.shots[0].prompt,
                     production.plans[0].model,
