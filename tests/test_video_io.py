@@ -3,11 +3,14 @@
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from mlx_wan.errors import GenerationError, MlxWanError, UsageError
 from mlx_wan.files import free_name
 from mlx_wan.health import FrameHealth
-from mlx_wan.studio.video_io import save_video
+from mlx_wan.studio import video_io
+from mlx_wan.studio.poster import BestFrame
+from mlx_wan.studio.video_io import save_video, video_fault
 
 
 def moving_bar(count: int, height: int = 64, width: int = 96):
@@ -88,3 +91,53 @@ def test_black_and_frozen_output_is_noticed(chunks, verdict):
     passed = list(health.watch(iter(chunks)))
     assert sum(len(chunk) for chunk in passed) == sum(len(chunk) for chunk in chunks)
     assert health.verdict() == verdict
+
+
+def test_the_encoders_settings_are_those_asked_for(tmp_path):
+    sizes = {}
+    for crf, preset in ((14, "medium"), (30, "medium"), (30, "veryfast")):
+        path = tmp_path / f"{crf}_{preset}.mp4"
+        save_video(moving_bar(17), path, fps=16, crf=crf, preset=preset)
+        data = path.read_bytes()
+        assert f"crf={crf}.0".encode() in data and b"aq=3" in data and b"keyint=8 " in data
+        assert (b"subme=7" in data) == (preset == "medium")
+        sizes[crf] = len(data)
+    assert sizes[14] > sizes[30]
+
+
+def test_what_is_written_is_read_again(tmp_path, monkeypatch):
+    good = save_video(moving_bar(9), tmp_path / "v.mp4", fps=16)
+    assert video_fault(good, 9, (96, 64), 16) is None
+    for wrong in ((8, (96, 64), 16), (9, (64, 96), 16), (9, (96, 64), 24)):
+        assert "instead of" in (video_fault(good, *wrong) or "")
+    data = good.read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(data[: len(data) - 200])
+    assert video_fault(tmp_path / "cut.mp4", 9, (96, 64), 16) is not None
+    (tmp_path / "head.mp4").write_bytes(data[:100])
+    assert "cannot be read" in (video_fault(tmp_path / "head.mp4", 9, (96, 64), 16) or "")
+    for options, fault in (({}, "not in front"), ({"movflags": "+faststart"}, "edit list")):
+        monkeypatch.setattr(video_io, "_MP4_OPTIONS", options)
+        with pytest.raises(MlxWanError, match=fault):
+            save_video(moving_bar(9), tmp_path / "bad.mp4", fps=16)
+        assert not (tmp_path / "bad.mp4").exists()
+
+
+def test_the_poster_is_a_frame_with_words_fully_there(tmp_path):
+    def frames():
+        for index in range(48):
+            x = np.linspace(60, 90, 96) + index / 10
+            frame = np.repeat(np.tile(x, (64, 1))[..., None], 3, axis=2)
+            words = np.clip(min(index - 12, 36 - index) / 6, 0, 1)  # fade in from 12, out to 36
+            frame[20:40, 20:70:4] += 120 * words
+            if index > 44:
+                frame[:] = 255
+            yield frame.astype(np.uint8)
+
+    best = BestFrame(every=4)
+    passed = list(best.watch(frames()))
+    assert np.array_equal(passed, list(frames()))
+    assert 18 <= best.index <= 30
+    path = best.save(tmp_path / "poster.png")
+    assert np.array_equal(np.asarray(Image.open(path)), passed[best.index])
+    with pytest.raises(GenerationError, match="no frames"):
+        BestFrame(every=4).save(tmp_path / "none.png")

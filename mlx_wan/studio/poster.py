@@ -8,15 +8,14 @@ import numpy as np
 from mlx_wan.errors import GenerationError
 from mlx_wan.files import complete_or_absent
 
-_PER_SECOND = 2  # frames that are looked at
 _CLEARLY = 1.02  # how much better a later frame has to be
 
 
 class BestFrame:
-    """Remembers the best of the frames that go through `watch`."""
+    """Remembers the best of the frames that go through `watch`, looking at one of `every`."""
 
-    def __init__(self, fps: int):
-        self.every = max(1, fps // _PER_SECOND)
+    def __init__(self, every: int):
+        self.every = every
         self.index = -1
         self.score = 0.0
         self.frame: np.ndarray | None = None
