@@ -18,7 +18,7 @@ from mlx_wan.studio.templates import (
 )
 from mlx_wan.studio.text import reading_seconds
 from mlx_wan.studio.themes import GENERAL, THEMES
-from mlx_wan.studio.timing import Words, spans
+from mlx_wan.studio.timing import Words, in_parts, spans
 
 TOPIC = "AI Workforce Transformation 2026"
 SHORT = {
@@ -123,6 +123,28 @@ def test_a_long_topic_is_shown_sentence_by_sentence():
     assert " ".join(text.text for text in board.texts) == topic.strip()
     for text in board.texts:
         assert text.end - text.start >= reading_seconds(text.text) - 1e-9
+
+
+CLAUSES = "what we learn, how we work and whom we hire will all be decided by machines, they say"
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("short", 1),
+        ("A sentence of some length. " * 3 + "B" * 20, 2),
+        (f"{CLAUSES}, {CLAUSES}", 2),
+        ("word " * 60, 4),
+        ("人工知能が仕事をどう変えるか、そして私たちは何を学ぶべきか。" * 2, 2),
+        ("x" * 300, 1),
+        ("x" * 300 + " a" * 300, 8),
+    ],
+)
+def test_long_texts_are_cut_where_one_breathes(text, count):
+    parts = in_parts(text.strip())
+    assert len(parts) == count
+    assert "".join(parts).replace(" ", "") == text.replace(" ", "")  # nothing is lost
+    assert all(len(part) <= 90 or " " not in part for part in parts)
 
 
 def test_a_short_has_hook_content_and_call_in_their_time():

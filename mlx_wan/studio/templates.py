@@ -20,10 +20,9 @@ from .names import linkedin_name, slug, youtube_name
 from .storyboard import MAX_SHOTS, MIN_SHOT, Shot, Storyboard, TextBlock, check_duration
 from .text import clean
 from .themes import GENERAL, THEMES, Theme
-from .timing import Words, spans
+from .timing import Words, in_parts, spans
 
 LINKEDIN_FORMATS = ("square", "wide")
-MAX_TITLE = 90  # characters seen at once; longer topics are shown sentence by sentence
 _LOOP_SECONDS = 8.0  # a loop is worth looking at for so long
 _MOST_PICTURES = 24  # of a long video made of loops
 
@@ -113,7 +112,7 @@ def topic_storyboard(
     """`linkedin_storyboard` in any format, named after the topic."""
     check_duration(duration)
     topic = clean(topic, "the topic")
-    first, *others = _sentences(topic)
+    first, *others = in_parts(topic)
     words = [Words("title", first), *(Words("content", part) for part in others)]
     texts = _timed(words, duration)
     shots = _shots(topic, [("", duration)], pictures, seed, image)
@@ -139,7 +138,7 @@ def youtube_storyboard(
     for role, text in (("hook", hook), ("content", content), ("cta", cta)):
         if text is not None:
             whole = clean(text, role)
-            seen = _sentences(whole) if role == "content" else [whole]
+            seen = in_parts(whole) if role == "content" else [whole]
             words += [Words(role, one) for one in seen]
     if not words:
         raise UsageError("there is nothing to say", "give --hook, --content or --cta")
@@ -177,20 +176,6 @@ def _timed(words: Sequence[Words], duration: float) -> tuple[TextBlock, ...]:
         TextBlock(one.role, one.text, start, end)
         for one, (start, end) in zip(words, times, strict=True)
     )
-
-
-def _sentences(text: str) -> list[str]:
-    """A text that is too long to be seen at once, cut where a sentence or clause ends."""
-    if len(text) <= MAX_TITLE:
-        return [text]
-    clauses = [part.strip() for part in re.split(r"(?<=[.!?:;])\s+|(?<=[。！？；])|\n", text)]
-    parts: list[str] = []
-    for clause in filter(None, clauses):
-        if parts and len(parts[-1]) + len(clause) < MAX_TITLE:
-            parts[-1] += " " + clause
-        else:
-            parts.append(clause)
-    return parts
 
 
 def _shots(

@@ -1,13 +1,16 @@
 """How long words are seen: enough to read them, the hook short, the call to action at the end."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlx_wan.errors import UsageError
 
-from .text import reading_seconds
+from .text import graphemes, pieces, reading_length, reading_seconds
 
+SEEN_AT_ONCE = 90  # characters; longer texts are shown in parts
+SEEN_AT_ONCE_WIDE = 40  # of Chinese and Japanese, which are twice as wide
 HOOK = (2.0, 3.0)  # seconds, unless reading it takes longer
 CTA_SHARE = 0.22  # of the video
 CTA_MOST = 15.0  # seconds
@@ -69,3 +72,49 @@ def _fitted(floors: list[int], wished: list[int], roles: list[str], total: int) 
         lengths[i] += spare * lengths[i] // weight
     lengths[takers[-1]] += total - sum(lengths)
     return lengths
+
+
+def in_parts(text: str) -> list[str]:
+    """A text that is too long to be seen at once, cut where sentences end, then clauses, words."""
+    ends = (r"(?<=[.!?:;])\s+|(?<=[。！？；])|\n", r"(?<=[,–—])\s+|(?<=[、，])")
+    return _cut(text, ends)
+
+
+def _cut(text: str, ends: Sequence[str]) -> list[str]:
+    if not _is_long(text):
+        return [text]
+    if not ends:
+        return _by_words(text)
+    parts: list[str] = []
+    for clause in filter(None, re.split(ends[0], text)):
+        joined = f"{parts[-1]}{_space(parts[-1])}{clause}" if parts else clause
+        if parts and not _is_long(joined):
+            parts[-1] = joined
+        else:
+            parts.append(clause)
+    return [part for clause in parts for part in _cut(clause, ends[1:])]
+
+
+def _by_words(text: str) -> list[str]:
+    """Parts of about the same length, of whole words where there are any."""
+    words = [piece + (" " if spaced else "") for piece, spaced in pieces(text)]
+    count = math.ceil(reading_length(text) / SEEN_AT_ONCE)
+    while True:
+        parts, each = [""], reading_length(text) / count
+        for word in words:
+            if parts[-1] and reading_length(parts[-1] + word.rstrip()) > each * 1.05:
+                parts.append("")
+            parts[-1] += word
+        if all(part in words for part in parts if _is_long(part)):  # nothing is left to cut
+            return [part.strip() for part in parts]
+        count += 1
+
+
+def _is_long(text: str) -> bool:
+    length = len(graphemes(text.strip()))
+    wide = reading_length(text) > 1.5 * length
+    return length > (SEEN_AT_ONCE_WIDE if wide else SEEN_AT_ONCE)
+
+
+def _space(text: str) -> str:
+    return "" if text[-1] in "。！？；、，" else " "
