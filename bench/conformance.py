@@ -143,7 +143,9 @@ class Words:
 
     def signature_match(self, frame: np.ndarray) -> float:
         """The best correlation of the signature's letters within 2 pixels of its place."""
-        block = next(block for block in self.blocks if block["role"] == "signature")
+        block = next((block for block in self.blocks if block["role"] == "signature"), None)
+        if block is None:
+            return 0.0
         letters = self._letters(block, 0)
         box = Box(**block["box"])
         light = frame.astype(np.float32).mean(axis=2)

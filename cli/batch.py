@@ -175,8 +175,9 @@ def _sorted(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _print_plan(items: "list[Item]", plans: "dict[str, Plan | Production]") -> None:
     """What will be made, and how much work it is, on stderr."""
     from mlx_wan.plan import Plan
+    from mlx_wan.studio.forecast import forecast, spoken
 
-    rows, seconds, flops = [], 0.0, 0.0
+    rows, seconds, times = [], 0.0, []
     for item in items:
         made = plans.get(item.key)
         if made is None:
@@ -185,13 +186,15 @@ def _print_plan(items: "list[Item]", plans: "dict[str, Plan | Production]") -> N
         runs = [made] if isinstance(made, Plan) else made.plans
         length = made.num_frames / made.fps if isinstance(made, Plan) else made.storyboard.duration
         what = "as rendered" if isinstance(made, Plan) else made.storyboard.format_name
-        work = sum(run.flops for run in runs)
-        seconds, flops = seconds + length, flops + work
-        cells = (f"{length:g} s {what}", runs[0].model, f"{work / 1e12:,.3g} TFLOP")
+        seconds += length
+        times.append(forecast(made))
+        work = f"{sum(run.flops for run in runs) / 1e12:,.3g} TFLOP"
+        cells = (f"{length:g} s {what}", runs[0].model, work)
         rows.append((str(item.number), item.kind, item.title, *cells))
-    total = f"{seconds:g} s in {len(plans)} videos"
+    known = [time for time in times if time is not None]
+    total = sum(known) if len(known) == len(times) else None
     _table(("", "kind", "", "video", "model", "work"), rows, stderr=True)
-    print(f"to make: {total}, {flops / 1e12:,.3g} TFLOP", file=sys.stderr)
+    print(f"{len(plans)} to make, {seconds:g} s; time: {spoken(total)}", file=sys.stderr)
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:

@@ -120,6 +120,19 @@ def test_a_name_of_ones_own_is_not_put_into_the_library(home):
     assert frames_of(output).shape[0] == 12
 
 
+def test_the_next_one_takes_about_as_long(finished, home):
+    from mlx_wan.studio.forecast import forecast
+
+    longer = board("blue waves", "red rings", duration=20)
+    seconds = forecast(studio.make_production(longer, **QUICK))
+    spent = finished.record["seconds"]
+    rendering = sum(spent[stage] for stage in ("encode", "denoise", "decode"))
+    delivering = sum(spent[stage] for stage in ("contrast", "video", "poster"))
+    assert seconds == pytest.approx(rendering + 20 * delivering, rel=1e-3)
+    (home / "home" / "measured.json").write_text('{"render wan-mini cpu": "soon"}')
+    assert forecast(studio.make_production(longer, **QUICK)) is None
+
+
 def test_the_work_goes_when_the_video_is_done(finished, home):
     assert list((home / "home" / "work").iterdir()) == []
 

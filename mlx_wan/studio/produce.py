@@ -22,6 +22,7 @@ from mlx_wan.record import build_record, write_record
 from mlx_wan.run import Measure, free_output
 
 from .background import Background
+from .forecast import learn
 from .overlay import Overlay
 from .poster import BestFrame
 from .production import (
@@ -143,6 +144,7 @@ def _deliver(
     hashes["frames"] = frame_hash.hexdigest()
     record = _record(production, rendered, final, hashes, measure) | {"overlay": overlay.report()}
     record_path = write_record(record, final.with_suffix(".json"))
+    learn(production, record["seconds"])
     if production.output is not None:
         return Finished(final, poster, record_path, record, None)
     from mlx_wan import library

@@ -20,6 +20,7 @@ from mlx_wan.request import MAX_SEED, Request
 from mlx_wan.run import file_stem
 
 from .brand import Brand
+from .forecast import forecast, spoken
 from .overlay import Overlay
 from .profiles import Choice, Profile
 from .retime import INTERPOLATIONS
@@ -215,6 +216,7 @@ def describe_production(production: Production) -> list[tuple[str, str]]:
         rows.append((text.role, f"{text.start:g}-{text.end:g} s: {text.text}"))
     forwards, flops = sum(p.forwards for p in plans), sum(p.flops for p in plans)
     rows.append(("work", f"{forwards} forwards, {flops / 1e12:,.3g} TFLOP"))
+    rows.append(("time", spoken(forecast(production))))
     rows.append(("peak memory", format_bytes(max(plan.memory.peak for plan in plans))))
     rows.append(("memory available", format_bytes(first.memory.available)))
     return rows + [("note", note) for note in production.notes]
