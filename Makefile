@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
 
-.PHONY: demo test lint reference clean
+.PHONY: demo test slow lint reference clean
 
 demo: $(VENV)/installed  ## convert the small demo checkpoint once, then make a video from a prompt
 	test -d $(DEMO)/wan-mini || $(BIN)/mlx-wan convert bench/mini/weights $(DEMO)/wan-mini --model wan-mini --dtype fp16
@@ -12,6 +12,9 @@ demo: $(VENV)/installed  ## convert the small demo checkpoint once, then make a 
 
 test: $(VENV)/installed-dev  ## the whole unmarked test suite
 	$(BIN)/python -m pytest -q
+
+slow: $(VENV)/installed-dev  ## the tests that take longer: whole videos at their full length
+	$(BIN)/python -m pytest -q -m slow
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
