@@ -13,7 +13,7 @@ from mlx_wan.home import expanded, home
 POSITIONS = ("bottom-right", "bottom-left", "top-right", "top-left")
 MAX_NAME = 60
 MAX_FILE_BYTES = 64 * 2**10
-MIN_OPACITY = 0.5  # below, no scrim reaches a contrast of 4.5 : 1
+MIN_OPACITY = 0.65  # below, no scrim reaches a contrast of 4.5 : 1
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 _TEMPLATE = """\
@@ -21,7 +21,7 @@ _TEMPLATE = """\
 
 name = "Arthur Dell"        # the signature; up to 60 characters
 position = "bottom-right"   # or bottom-left, top-right, top-left: always inside the safe area
-opacity = 0.92              # of the signature, 0.5 to 1
+opacity = 0.92              # of the signature, 0.65 to 1
 font = "Inter"              # or a .ttf or .otf file, looked for beside this file
 # logo = "logo.png"         # a PNG, best with transparency, looked for beside this file
 

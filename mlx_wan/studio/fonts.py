@@ -4,6 +4,7 @@ System fonts are never used, so the same words make the same picture on every ma
 """
 
 import importlib.resources
+import struct
 import unicodedata
 from collections.abc import Callable
 from functools import cache, cached_property, lru_cache
@@ -191,10 +192,21 @@ def _own_face(path: Path) -> Face:
         raise UsageError(f"brand: font {path} cannot be read: {reason}", hint) from None
     if data[:4] not in (b"\0\1\0\0", b"OTTO", b"true"):
         raise UsageError(f"brand: font {path.name} is not a TrueType or OpenType font", hint)
+    if _is_cut(data):
+        raise UsageError(f"brand: font {path.name} is cut short", hint)
     face = Face(path.name, lambda: data)
     if ord("n") not in face.characters or not _has_ink(face):
         raise UsageError(f"brand: font {path.name} is damaged or has no letters", hint)
     return face
+
+
+def _is_cut(data: bytes) -> bool:
+    """Whether a table of the font lies beyond its end."""
+    count = int.from_bytes(data[4:6], "big")
+    if not count or len(data) < 12 + 16 * count:
+        return True
+    places = struct.iter_unpack(">4sIII", data[12 : 12 + 16 * count])
+    return any(offset + length > len(data) for _, _, offset, length in places)
 
 
 def _has_ink(face: Face) -> bool:

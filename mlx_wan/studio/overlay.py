@@ -203,7 +203,7 @@ class Overlay:
         return _ease(appeared) * _ease(left), (1 - _ease(appeared)) * slide
 
     def _draw_zones(self, frame: np.ndarray, boxes: Sequence[Box]) -> None:
-        outlined = [(self.format.safe, (0, 255, 120)), *((box, (255, 200, 0)) for box in boxes)]
+        outlined = [*((box, (255, 200, 0)) for box in boxes), (self.format.safe, (0, 255, 120))]
         for box, colour in outlined:
             rows, columns = slice(box.top, box.bottom), slice(box.left, box.right)
             frame[rows, [box.left, box.left + 1, box.right - 2, box.right - 1]] = colour
