@@ -2,13 +2,19 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-DEMO ?= demo
 
-.PHONY: demo test slow lint reference clean
+.PHONY: demo pictures test slow lint reference clean
 
-demo: $(VENV)/installed  ## convert the small demo checkpoint once, then make a video from a prompt
-	test -d $(DEMO)/wan-mini || $(BIN)/mlx-wan convert bench/mini/weights $(DEMO)/wan-mini --model wan-mini --dtype fp16
-	$(BIN)/mlx-wan generate "slow blue aurora over a dark background" --model $(DEMO)/wan-mini --seed 7
+demo: $(VENV)/installed  ## make a video from a prompt with the embedded model
+	$(BIN)/mlx-wan generate "slow blue aurora over a dark background" --model wan-mini --seed 7
+
+pictures: $(VENV)/installed  ## of the README and the model card; needs the weights that ship
+	$(BIN)/python -m mlx_wan.bench.mini.sheet
+	mkdir -p docs
+	rm -f docs/.aurora.mp4 docs/.aurora.json docs/.aurora.png
+	$(BIN)/mlx-wan generate "slow blue aurora over a dark background" --model wan-mini --seed 7 -o docs/.aurora.mp4
+	$(BIN)/python -m mlx_wan.bench.mini.sheet --video docs/.aurora.mp4 --out docs/aurora.webp
+	rm -f docs/.aurora.mp4 docs/.aurora.json docs/.aurora.png
 
 test: $(VENV)/installed-dev  ## the whole unmarked test suite
 	$(BIN)/python -m pytest -q
@@ -25,7 +31,7 @@ reference: $(VENV)/installed-reference  ## live parity with torch, diffusers and
 	$(BIN)/python -m pytest -q -m reference
 
 clean:
-	rm -rf $(VENV) $(DEMO) build dist *.egg-info
+	rm -rf $(VENV) build dist *.egg-info
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mlx-wan needs Python 3.11 or newer; run: make PYTHON=python3.12 demo")'
