@@ -67,8 +67,9 @@ class Wan22Generator:
     same video. All methods raise MlxWanError kinds: UsageError for what cannot be made as asked.
     """
 
-    def __init__(self, model: str | None = None, seed: int | None = None):
-        self.model, self.seed = model, seed
+    def __init__(self, model: str | Path | None = None, seed: int | None = None):
+        self.model = None if model is None else str(model)
+        self.seed = seed
 
     def generate_linkedin_video(
         self,

@@ -147,9 +147,11 @@ def mlx_lm_generate(folder: Path, shots: int) -> Generate:
 
     def answer(instruction: str, question: str) -> str:
         prompt: Any = f"{instruction}\n\n{question}\n"
-        if tokenizer.chat_template is not None:
+        if tokenizer.has_chat_template:
             messages = [{"role": "user", "content": f"{instruction}\n\n{question}"}]
-            prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True)
+            prompt = tokenizer.apply_chat_template(
+                messages, add_generation_prompt=True, enable_thinking=False
+            )
         longest = 400 + _MAX_TOKENS_EACH * shots
         return mlx_lm.generate(model, tokenizer, prompt, max_tokens=longest)
 

@@ -130,8 +130,8 @@ def board_production(
 
 
 def message_of(board: Storyboard) -> str:
-    """Everything a storyboard says, in order."""
-    return "\n".join(text.text for text in sorted(board.texts, key=lambda text: text.start))
+    """Everything a storyboard says, in order; the bars keep one text's numbers from the next's."""
+    return " | ".join(text.text for text in sorted(board.texts, key=lambda text: text.start))
 
 
 def _expanded(
