@@ -125,8 +125,8 @@ def test_adding_twice_is_adding_once():
     assert found() == ["waves"]
 
 
-def test_a_video_from_elsewhere_is_copied_with_its_record_and_poster(tmp_path, library_folders):
-    video = write_video("waves", folder=tmp_path, title="Calm")
+def test_a_video_from_elsewhere_is_copied_with_its_record_and_poster(library_folders):
+    video = write_video("waves", folder=library_folders / "elsewhere", title="Calm")
     add_video("waves", "published")
     entry = library.find(library.add(video, stage="published"))
     assert entry.video == library.stage_folder("published") / "waves_2.mp4"

@@ -13,7 +13,7 @@ from library_files import add_video, files_below, record_of, write_video
 
 from mlx_wan import library
 from mlx_wan.errors import MlxWanError, UsageError
-from mlx_wan.library import Filters, actions, copying, moves, open_library, placing
+from mlx_wan.library import Filters, actions, copying, moves, open_library, places, placing
 
 
 def archive(entry):
@@ -472,6 +472,19 @@ def test_kill_nine_costs_no_video():
     assert told["faults"] == []
     assert told["rows"][-1]["kills"] >= 8, done.stderr
     assert done.returncode == 0
+
+
+def test_one_changes_the_library_at_a_time_and_all_may_look(base, monkeypatch):
+    entry = add_video("waves")
+    monkeypatch.setattr(places, "LOCK_SECONDS", 0.0)
+    changes = (archive, promote, delete, lambda _: add_video("another"))
+    with places.locked(base / "videos/.library"):
+        for change in changes:
+            with pytest.raises(places.BusyLibraryError, match="another mlx-wan is changing"):
+                change(entry)
+        assert library.find("waves") == entry
+    assert files_below(base / "archive") == []
+    assert archive(entry).archived
 
 
 def test_two_archive_at_once(base):

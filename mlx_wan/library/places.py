@@ -50,11 +50,13 @@ def stage_folder(stage: str) -> Path:
 
 
 @contextmanager
-def locked(folder: Path, *, seconds: float = LOCK_SECONDS) -> Iterator[None]:
+def locked(folder: Path, *, seconds: float | None = None) -> Iterator[None]:
     """Alone among processes that change files of the library whose `.library` is `folder`.
 
-    The system lets go of the lock when a process dies, however it dies.
+    The system lets go of the lock when a process dies, however it dies. Raises BusyLibraryError
+    after waiting `seconds`, by default long enough for a large video on a slow disk.
     """
+    seconds = LOCK_SECONDS if seconds is None else seconds
     number = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         _wait_for(number, folder, time.monotonic() + seconds)
