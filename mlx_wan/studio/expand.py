@@ -137,7 +137,7 @@ def mlx_lm_generate(folder: Path, shots: int) -> Generate:
         ) from None
     loaded: Any = None
     try:
-        loaded = mlx_lm.load(str(folder))
+        loaded = mlx_lm.load(str(folder), tokenizer_config={"trust_remote_code": False})
     except Exception as error:  # whatever it and transformers raise for a foreign folder
         raise ModelError(
             f"{folder} cannot be opened by mlx-lm: {type(error).__name__}: {error}",
