@@ -48,7 +48,7 @@ def generate(plan: Plan, report: Report = ignore) -> Result:
     """
     video = output_path(plan)
     rendering = Rendering(plan, report)
-    unchecked = video.with_name(_unchecked_name(video))
+    unchecked = unchecked_file(video)
     try:
         save_video(
             rendering.frames(),
@@ -188,9 +188,35 @@ def file_stem(text: str) -> str:
     return words or "video"
 
 
+def unchecked_file(video: Path) -> Path:
+    """Where a video is written before it is known to be good; only for this process.
+
+    What dead processes left of the same video is removed.
+    """
+    if video.parent.is_dir():
+        for path in video.parent.iterdir():
+            found = _UNCHECKED.fullmatch(path.name)
+            if found and found[1] == video.stem and not _is_alive(int(found[2])):
+                path.unlink(missing_ok=True)
+    return video.with_name(_unchecked_name(video))
+
+
+_UNCHECKED = re.compile(r"\.{1,2}(.+)\.(\d{1,9})\.unchecked\..+", re.DOTALL)
+
+
 def _unchecked_name(video: Path) -> str:
     """Of this process alone: another run may be making a video of the same name."""
     return f".{video.stem}.{os.getpid()}.unchecked.mp4"
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        pass
+    return True
 
 
 @dataclass

@@ -14,7 +14,7 @@ import pytest
 
 from mlx_wan import library
 from mlx_wan.cli.main import run
-from mlx_wan.errors import GenerationError, MlxWanError, UsageError
+from mlx_wan.errors import GenerationError, MemoryPlanError, MlxWanError, UsageError
 from mlx_wan.studio import produce as studio
 from mlx_wan.studio.brand import Brand
 from mlx_wan.studio.formats import FORMATS, Box, Format
@@ -230,6 +230,57 @@ def test_nothing_is_left_when_encoding_fails(home, monkeypatch):
         studio.produce(production)
     assert [p for p in library.library_root().rglob("*") if p.is_file()] == []
     assert unfinished_seed(production.key) == 1  # the clips are kept
+
+
+def test_interrupted_it_exits_130_and_keeps_the_work(monkeypatch, capsys):
+    import mlx_wan.studio.produce as module
+
+    def interrupted(frames, unchecked, **_):
+        unchecked.parent.mkdir(parents=True)
+        unchecked.write_bytes(b"half a video")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "save_video", interrupted)
+    words = ["generate", "blue waves", "--format", "tiny", "--duration", "1", "--seed", "1"]
+    assert run([*words, "--steps", "2"]) == 130
+    assert "goes on where it stopped" in capsys.readouterr().err
+    assert [p for p in library.library_root().rglob("*") if p.is_file()] == []
+    assert len(list((Path(os.environ["MLX_WAN_HOME"]) / "work").glob("*/*.mkv"))) == 1
+
+
+def test_what_a_killed_process_left_is_removed(home):
+    from mlx_wan.run import unchecked_file
+
+    video = home / "a.b.mp4"
+    own = unchecked_file(video)
+    mine, ours = home / f".a.b.{os.getpid()}.unchecked.mp4", home / ".a.b.1.unchecked.mp4"
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left = home / f".a.b.{dead.pid}.unchecked.mp4"
+    partial = home / f"..a.b.{dead.pid}.unchecked.mp4.{dead.pid}.partial"
+    other = home / f".a.{dead.pid}.unchecked.mp4"
+    for file in (mine, ours, left, partial, other):
+        file.touch()
+    assert unchecked_file(video) == own == mine
+    kept = sorted(path.name for path in home.iterdir() if path.is_file())
+    assert kept == sorted(path.name for path in (mine, ours, other))
+
+
+def test_too_little_memory_names_what_helps():
+    with pytest.raises(MemoryPlanError, match="--quality low"):
+        studio.make_production(board("blue waves"), memory_limit=1000, **QUICK)
+
+
+def test_a_first_frame_of_another_shape_is_told(tiny_models, tmp_path):
+    from PIL import Image
+
+    Image.new("RGB", (400, 100), (200, 80, 40)).save(tmp_path / "long.png")
+    shot = Shot("a fox", 1.0, image=str(tmp_path / "long.png"))
+    made = studio.make_production(
+        Storyboard("square", 1.0, (shot,)), model=tiny_models["ti2v"], choice=QUICK["choice"]
+    )
+    assert any(note.startswith("75% of") for note in made.notes), made.notes
+    assert made.shots[0][0].first_frame == "image"
 
 
 def test_text_that_does_not_fit_is_refused_when_planning():

@@ -4,7 +4,6 @@ Everything is streamed: memory does not grow with the duration.
 """
 
 import hashlib
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from mlx_wan.files import file_sha256, move_to_free_name
 from mlx_wan.memory import format_bytes, run_limits
 from mlx_wan.pipeline import Networks
 from mlx_wan.record import build_record, write_record
-from mlx_wan.run import Measure, free_output
+from mlx_wan.run import Measure, free_output, unchecked_file
 
 from .background import Background
 from .forecast import learn
@@ -115,7 +114,7 @@ def _deliver(
     with measure.stage("contrast"):
         previews = background.previews(PREVIEW_HEIGHT)
         overlay.measure(_told(previews, "contrast", board.num_frames, report))
-    unchecked = video.with_name(f".{video.stem}.{os.getpid()}.unchecked.mp4")
+    unchecked = unchecked_file(video)
     picture = unchecked.with_suffix(".png")
     frame_hash, best = hashlib.sha256(), BestFrame(board.format.fps)
     try:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from mlx_wan.errors import UsageError
+from mlx_wan.errors import MemoryPlanError, UsageError
 from mlx_wan.loading import find_model, open_model
 from mlx_wan.memory import format_bytes
 from mlx_wan.plan import Plan
@@ -23,11 +23,14 @@ from .brand import Brand
 from .forecast import forecast, spoken
 from .overlay import Overlay
 from .profiles import Choice, Profile
+from .resize import crop_loss
 from .retime import INTERPOLATIONS
 from .shots import ClipPlan, clip_keys, plan_shots
 from .storyboard import Storyboard
 from .work import unfinished_seed
 
+_SMALLER = "try --quality low, the model converted with --quantize 8, or a smaller model"
+_MUCH = 0.05  # of an image's side
 ENGINE_SETTINGS = ("negative_prompt", "steps", "guidance_scale", "shift", "solver")
 
 
@@ -113,16 +116,20 @@ def make_production(
     Request("a seed", seed=seed)  # checks it
     folder = open_model(find_model(model))
     profile = choice.profile
-    shots = plan_shots(
-        storyboard,
-        folder,
-        area=profile.area,
-        steps=profile.steps,
-        seed=0,
-        settings=dict(settings or {}) | {"model": model},
-        memory_limit=memory_limit,
-    )
-    notes = list(dict.fromkeys(note for clips in shots for c in clips for note in c.plan.notes))
+    try:
+        shots = plan_shots(
+            storyboard,
+            folder,
+            area=profile.area,
+            steps=profile.steps,
+            seed=0,
+            settings=dict(settings or {}) | {"model": model},
+            memory_limit=memory_limit,
+        )
+    except MemoryPlanError as error:  # its hint names flags a finished video does not have
+        raise MemoryPlanError(error.message, _SMALLER) from None
+    notes = [note for clips in shots for clip in clips for note in clip.plan.notes]
+    notes = list(dict.fromkeys([*notes, *_cut_images(storyboard, shots[0][0].plan)]))
     if seed is None:
         seed = unfinished_seed(_key(shots))
         if seed is not None:
@@ -220,6 +227,18 @@ def describe_production(production: Production) -> list[tuple[str, str]]:
     rows.append(("peak memory", format_bytes(max(plan.memory.peak for plan in plans))))
     rows.append(("memory available", format_bytes(first.memory.available)))
     return rows + [("note", note) for note in production.notes]
+
+
+def _cut_images(storyboard: Storyboard, plan: Plan) -> list[str]:
+    """Says when much of a first frame does not fit the format's shape."""
+    from mlx_wan.image import image_size
+
+    notes = []
+    for path in dict.fromkeys(shot.image for shot in storyboard.shots if shot.image):
+        lost = crop_loss(image_size(path), (plan.width, plan.height))
+        if lost > _MUCH:
+            notes.append(f"{lost:.0%} of {path} is cut away: the video has another shape")
+    return notes
 
 
 def _seeded(shots: tuple[tuple[ClipPlan, ...], ...], seed: int) -> tuple[tuple[ClipPlan, ...], ...]:

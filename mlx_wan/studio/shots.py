@@ -90,8 +90,8 @@ def render_size(folder: ModelFolder, target: Size, area: int) -> Size:
     areas = [width * height for width, height in sizes]
     area = min(max(area, min(areas)), max(areas))
 
-    def distance(size: Size) -> tuple[float, float]:
-        return round(abs(math.log(size[0] * size[1] / area)), 2), crop_loss(size, target)
+    def distance(size: Size) -> float:
+        return abs(math.log(size[0] * size[1] / area)) + crop_loss(size, target)
 
     fitting = [size for size in sizes if crop_loss(size, target) <= MAX_CROP]
     if not fitting:
