@@ -284,3 +284,14 @@ def test_the_same_every_time():
         one.draw(frame, 110)
         pictures.append(frame)
     assert (pictures[0] == pictures[1]).all()
+
+
+def test_words_alone_are_larger_and_stand_in_the_middle():
+    together = overlay("shorts", ALL)
+    texts = [TextBlock("content", ALL[1].text, 0, 3), TextBlock("cta", ALL[2].text, 3, 6)]
+    alone = overlay("shorts", texts)
+    safe = alone.format.safe
+    for name in ("content", "cta"):
+        assert block(alone, name).size > block(together, name).size
+        middle = (alone.boxes[name].top + alone.boxes[name].bottom) / 2
+        assert 0.3 < (middle - safe.top) / safe.height < 0.6

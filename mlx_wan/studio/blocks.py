@@ -14,7 +14,10 @@ ROLE_STYLES = {
     "title": Role(largest=116, smallest=46, max_lines=3, weight=800, pitch=1.12),
     "hook": Role(largest=124, smallest=46, max_lines=4, weight=800, pitch=1.12),
     "content": Role(largest=60, smallest=34, max_lines=5, weight=500),
+    # words of their own, with no title or hook beside them
+    "content alone": Role(largest=92, smallest=34, max_lines=6, weight=700, pitch=1.18),
     "cta": Role(largest=44, smallest=28, max_lines=2, weight=700),
+    "cta alone": Role(largest=60, smallest=28, max_lines=2, weight=700),
     "signature": Role(largest=32, smallest=18, max_lines=1, weight=600),
 }
 CAP_HEIGHT = 0.73  # ems; capitals of Inter

@@ -45,7 +45,7 @@ def _write(brand: Brand, form: Format, folder: Path) -> Path:
     overlay.draw(frame, form.num_frames(_SECONDS) - 1)
     path = free_name(folder / f"brand_{form.name}.png")
     with complete_or_absent(path) as partial:
-        Image.fromarray(frame).save(partial, "PNG")
+        Image.fromarray(frame).save(partial, "PNG", compress_level=3)
     return path
 
 

@@ -29,13 +29,14 @@ _OPTICAL_CENTRE = 0.44  # of the free height lies above the column
 
 @dataclass(frozen=True)
 class _Text:
-    """A checked block: clean text, frames from `start` to `end` (outside)."""
+    """A checked block: clean text, frames from `start` to `end` (outside); `style` of its role."""
 
     name: str
     role: str
     text: str
     start: int
     end: int
+    style: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,24 +109,39 @@ def _place(
     position: str,
 ) -> list[Placed]:
     unit = unit_of(form)
+    scene = _styled(scene)
     area = _above_signature(form.safe, signature, position, unit)
-    pills = [_fit_pill(one, form, font, area) for one in scene if one.role == "cta"]
-    placed: list[Placed] = []
-    bottom = area.bottom
-    for slot in _slots(pills)[::-1]:
-        boxes = [_pill_box(one, unit) for one in slot]
-        height = max(height for _, height in boxes)
-        row = None
-        if bottom == area.bottom and signature is not None:
-            row = _beside(signature, form.safe, slot, boxes, position, unit)
-        row = bottom - height if row is None else row
-        bottom = min(bottom, row - round(_GAP * unit))
-        for one, (width, own) in zip(slot, boxes, strict=True):
-            top = row + height - own
-            placed.append(_pill(one, form.safe, top, width, own))
-    area = replace(area, bottom=bottom)
     others = [one for one in scene if one.role != "cta"]
-    return placed + _column(others, form, font, area)
+    pills = [_fit_pill(one, form, font, area) for one in scene if one.role == "cta"]
+    slots = _slots(pills)
+    sizes = [[_pill_box(one) for one in slot] for slot in slots]
+    heights = [max(height for _, height in some) for some in sizes]
+    gap = round(_GAP * unit)
+    bottom = area.bottom
+    if not others:  # the end of the video is theirs
+        total = sum(heights) + gap * (len(heights) - 1)
+        bottom -= round((area.height - total) * (1 - _OPTICAL_CENTRE))
+    placed: list[Placed] = []
+    for slot, some, height in list(zip(slots, sizes, heights, strict=True))[::-1]:
+        top = None
+        if others and not placed and signature is not None:
+            top = _beside(signature, form.safe, slot, some, position, unit)
+        if top is None:
+            top = bottom - height
+        bottom = min(bottom, top - gap)
+        for one, (width, own) in zip(slot, some, strict=True):
+            placed.append(_pill(one, form.safe, top + height - own, width, own))
+    return placed + _column(others, form, font, replace(area, bottom=bottom))
+
+
+def _styled(scene: Sequence[_Text]) -> list[_Text]:
+    """Content without a headline is one, and so is a call to action alone."""
+    roles = {one.role for one in scene}
+    alone = {"content"} if not roles & {"title", "hook"} else set()
+    alone |= roles if roles == {"cta"} else set()
+    return [
+        replace(one, style=f"{one.role} alone" if one.role in alone else one.role) for one in scene
+    ]
 
 
 def _above_signature(safe: Box, signature: Placed | None, position: str, unit: float) -> Box:
@@ -201,11 +217,11 @@ def _column(scene: Sequence[_Text], form: Format, font: str, area: Box) -> list[
 
 
 def _fit(one: _Text, form: Format, font: str, area: Box, scale: float) -> _Fitted:
-    role = ROLE_STYLES[one.role]
+    role = ROLE_STYLES[one.style]
     role = replace(role, largest=max(role.largest * scale, role.smallest))
     unit = unit_of(form) * _COLUMN_SCALE.get(form.name, 1.0)
     style = Style(font, role.weight)
-    height = area.height - _mark_height(one.role, unit_of(form))
+    height = area.height - _mark_height(one.style, unit_of(form))
     width = area.width * _COLUMN_WIDTH.get(form.name, 1.0)
 
     def attempt(text: str) -> Paragraph | None:
@@ -215,7 +231,7 @@ def _fit(one: _Text, form: Format, font: str, area: Box, scale: float) -> _Fitte
 
 
 def _fit_pill(one: _Text, form: Format, font: str, area: Box) -> _Fitted:
-    role, unit = ROLE_STYLES["cta"], unit_of(form)
+    role, unit = ROLE_STYLES[one.style], unit_of(form)
     width = area.width - 2 * _PILL_SIDE * role.largest * unit
 
     def attempt(text: str) -> Paragraph | None:
@@ -224,12 +240,13 @@ def _fit_pill(one: _Text, form: Format, font: str, area: Box) -> _Fitted:
     return _Fitted(one, attempt(one.text) or refuse(one.name, one.text, attempt))
 
 
-def _mark_height(role: str, unit: float) -> int:
-    return round((_MARK[1] + _MARK[2]) * unit) if role in ("title", "hook") else 0
+def _mark_height(style: str, unit: float) -> int:
+    marked = style in ("title", "hook", "content alone")
+    return round((_MARK[1] + _MARK[2]) * unit) if marked else 0
 
 
 def _height(one: _Fitted, unit: float) -> int:
-    return math.ceil(one.paragraph.height) + _mark_height(one.given.role, unit)
+    return math.ceil(one.paragraph.height) + _mark_height(one.given.style, unit)
 
 
 def _words(one: _Fitted, area: Box, top: int, unit: float) -> Placed:
@@ -238,7 +255,7 @@ def _words(one: _Fitted, area: Box, top: int, unit: float) -> Placed:
     width = math.ceil(paragraph.width)
     left = area.right - width if rtl else area.left
     mark = None
-    mark_height = _mark_height(one.given.role, unit)
+    mark_height = _mark_height(one.given.style, unit)
     if mark_height:
         mark_width, thick = round(_MARK[0] * unit), round(_MARK[1] * unit)
         at = left + width - mark_width if rtl else left
@@ -258,7 +275,7 @@ def _words(one: _Fitted, area: Box, top: int, unit: float) -> Placed:
     return _placed(one, box, origins, mark=mark)
 
 
-def _pill_box(one: _Fitted, unit: float) -> tuple[int, int]:
+def _pill_box(one: _Fitted) -> tuple[int, int]:
     """Width and height of the pill."""
     paragraph = one.paragraph
     top, bottom = _reference(paragraph)
