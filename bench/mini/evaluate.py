@@ -43,11 +43,12 @@ def main() -> None:
     parser.add_argument("--prompts-only", action="store_true", help="not the VAE and the experts")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--guidance-scale", type=float)
+    parser.add_argument("--shift", type=float)
     parser.add_argument("--json", type=Path, help="also write all figures to this file")
     parser.add_argument("--card", type=Path, help="also put the table into this model card")
     args = parser.parse_args()
     began, folder, judge = time.time(), open_model(args.model), load_judge()
-    settings = {"steps": args.steps, "guidance_scale": args.guidance_scale}
+    settings = {name: getattr(args, name) for name in ("steps", "guidance_scale", "shift")}
     trials = draw_trials(args.per_motif)
     tables: list[str] = []
     figures: dict[str, Any] = {"real": prompt_scores(judge, trials, [t.real() for t in trials])}
