@@ -62,14 +62,16 @@ def test_topics_are_recognised_by_words(topic, theme):
 def test_themes_are_complete_and_in_words_that_are_known():
     from mlx_wan.bench.mini.looks import BACKGROUNDS, COLOURS, MOTIFS, possible
 
+    families = {shade: family for family, shades in COLOURS.items() for shade in shades}
     for theme in THEMES:
         assert len(set(theme.scenes)) == 5 and theme.light
         assert theme.words or theme is GENERAL
-        assert set(theme.motifs) <= set(MOTIFS) and set(theme.colours) <= set(COLOURS)
+        assert set(theme.motifs) <= set(MOTIFS) and set(theme.colours) <= set(families)
         assert set(theme.backgrounds) <= set(BACKGROUNDS)
         for motif in theme.motifs:
             for colour in theme.colours:
-                assert all(possible(motif, colour, ground) for ground in theme.backgrounds)
+                for ground in theme.backgrounds:
+                    assert possible(motif, families[colour], ground), (theme.name, motif)
 
 
 def test_the_same_topic_gives_the_same_and_a_seed_another():

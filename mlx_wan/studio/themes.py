@@ -63,7 +63,7 @@ finance; financ* bank* money invest* stock* market markets economy economic infl
     impôt* dinero bolsa economía impuesto* denaro borsa economia dinheiro mercado деньг* \
     финанс* рынок инвест* экономик* 金融 经济 経済 投资 投資 市场 市場 금융 경제 투자 المال \
     اقتصاد استثمار; deep evening blue with warm golden accents; waves particles; blue green \
-    yellow; navy charcoal
+    gold; navy charcoal
   Stacks of gold coins on dark marble, a slow band of light passing over their edges
   A financial district at blue hour, windows lighting up one after another
   Rain on a tall window, the blurred gold lights of a city beyond it
@@ -73,7 +73,7 @@ growth; grow* growth success scale scaling sales win wins goal goals future tren
     career ambition motivation* progress milestone* launch 成长 成長 wachstum erfolg* zukunft \
     ziel* croissance succès réussite avenir crecimiento éxito futuro crescita successo \
     crescimento рост успех* будущ* 增长 成功 未来 将来 성장 성공 미래 نجاح مستقبل نمو; first \
-    golden light of the morning; gradient waves orbs; orange yellow green; plum navy
+    golden light of the morning; gradient waves orbs; orange gold green; plum navy
   A green seedling unfolding its leaves from dark soil, drops of dew catching the light
   A winding mountain road climbing towards a bright horizon above the clouds
   Hot-air balloons rising slowly through morning mist over a wide valley
@@ -104,7 +104,7 @@ education; educat* learn* school* universit* student* teach* train training cour
     skill* book* read* study studies bildung* lern* schul* weiterbildung* wissen* apprend* \
     école* formation* éducation educación aprend* escuela* formación scuola formazione \
     educação обуч* образован* учеб* школ* 教育 学习 学習 学校 研修 교육 학습 تعليم تعلم; warm \
-    library light with drifting dust; orbs particles gradient; yellow orange blue; navy black
+    library light with drifting dust; orbs particles gradient; orange gold blue; navy black
   Sunlight falling through high library windows, dust floating between tall shelves of books
   Pages of an old book turning slowly in a breeze, on a wooden desk
   A blackboard wiped clean, chalk dust hanging in a beam of light
@@ -142,7 +142,7 @@ city; city cities urban* estate property housing construct* building* infrastruc
     traffic stadt städt* immobilien* bau* verkehr* wohn* ville* logement* bâtiment* ciudad* \
     vivienda* inmobiliari* città edilizia cidade город* недвижимост* строит* 城市 都市 建筑 \
     建築 不動産 房地产 도시 건설 부동산 مدينة عقار*; blue hour with warm windows; orbs sweep \
-    gradient; orange blue yellow; navy charcoal
+    gradient; orange blue gold; navy charcoal
   A skyline at blue hour, windows glowing, slow clouds above
   Traffic flowing along a curved motorway at night, ribbons of red and white light
   Cranes turning slowly above a building site in golden evening light
@@ -172,7 +172,7 @@ security; secur* privacy protect* risk* fraud* trust compliance hack* ransomware
 food; food* restaurant* coffee cook* kitchen hospitality bakery wine drink* chocolate essen \
     küche kaffee gastronom* cuisine café vin comida cocina cucina cibo culinária еда кофе \
     ресторан* кухн* 食品 美食 咖啡 料理 コーヒー 음식 커피 요리 طعام قهوة مطبخ; warm side \
-    light, cosy and appetising; orbs gradient; orange yellow; maroon black
+    light, cosy and appetising; orbs gradient; orange gold; maroon black
   Milk unfolding in a glass of dark coffee, clouds of cream turning slowly
   Steam rising from fresh bread on a wooden table, flour dust in the morning light
   Olive oil pouring in a slow golden ribbon over ripe tomatoes
@@ -201,7 +201,7 @@ celebration; celebrat* party christmas xmas birthday award* anniversary congrat*
     glückwunsch* fête* merci bienvenue anniversaire navidad gracias fiesta* aniversario \
     bienvenid* natale grazie festa obrigado праздник* спасибо поздрав* 新年 庆祝 感谢 \
     ありがとう 祝 생일 축하 감사 شكرا عيد; warm golden light with sparkling bokeh; particles \
-    orbs; yellow pink; black plum
+    orbs; gold pink; black plum
   Golden dust drifting slowly through a dark hall, catching warm light
   Fireworks opening softly over a calm lake, mirrored in the water
   Strings of small warm lights swaying in the evening, blurred and golden
