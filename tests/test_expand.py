@@ -109,6 +109,20 @@ def test_nothing_is_downloaded(tmp_path, monkeypatch):
         local_model()
 
 
+def test_the_hub_is_only_asked_for_what_is_here(tmp_path, monkeypatch):
+    import huggingface_hub
+
+    asked = []
+
+    def snapshot_download(name, **settings):
+        asked.append((name, settings))
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    assert local_model("some/model") == tmp_path
+    assert asked == [("some/model", {"local_files_only": True})]
+
+
 def test_a_folder_that_is_no_model_is_told(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "nonsense"}')
     with pytest.raises(ModelError) as error:
