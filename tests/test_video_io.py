@@ -99,7 +99,7 @@ def test_the_encoders_settings_are_those_asked_for(tmp_path):
         path = tmp_path / f"{crf}_{preset}.mp4"
         save_video(moving_bar(17), path, fps=16, crf=crf, preset=preset)
         data = path.read_bytes()
-        assert f"crf={crf}.0".encode() in data and b"aq=3" in data and b"keyint=8 " in data
+        assert f"crf={crf}.0".encode() in data and b"aq=3:1.30" in data and b"keyint=8 " in data
         assert (b"subme=7" in data) == (preset == "medium")
         sizes[crf] = len(data)
     assert sizes[14] > sizes[30]
