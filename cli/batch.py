@@ -108,11 +108,14 @@ def _planned(
 
 def _plan(item: "Item", limit: int | None) -> "Plan | Production":
     from mlx_wan.plan import Plan
+    from mlx_wan.request import parse_guidance_scale
 
-    from .planned import given_flags, plan_values
+    from .planned import plan_values
     from .studio_options import social_production
 
-    values = given_flags(dict(item.values))
+    values = {name: value for name, value in item.values.items() if value is not False}
+    if isinstance(scale := values.get("guidance_scale"), str):
+        values["guidance_scale"] = parse_guidance_scale(scale)
     if item.kind != "generate":
         made: Plan | Production = social_production(item.kind, values, limit)
     else:

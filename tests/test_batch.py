@@ -173,6 +173,39 @@ def test_bad_files_are_refused(name, text, here, made, capsys):
     assert error.startswith("error: ") and "a mistake of mlx-wan" not in error and made == []
 
 
+def test_any_value_of_any_setting_is_accepted_or_refused(here, made, capsys):
+    from mlx_wan.cli.batch import _kinds
+
+    said = {
+        "linkedin": {"topic": "Data Centres"},
+        "youtube": {"hook": "One", "content": "Two", "cta": "Three"},
+        "generate": {"prompt": "waves", "format": "square"},
+    }
+    wrong = (0, 1e30, "x", "\0", [1], {"a": 1}, True)
+    items = [
+        {"kind": kind, **said[kind], name: value}
+        for kind, settings in _kinds().items()
+        for name in settings
+        for value in wrong
+    ]
+    assert len(items) > 400
+    assert batch("b.yaml", json.dumps(items), "--json") == 2
+    out = capsys.readouterr()
+    assert "a mistake of mlx-wan" not in out.err
+    assert 0.6 * len(items) < len(json.loads(out.out)["errors"]) < len(items)
+    assert made == []
+
+
+def test_guidance_is_a_number_or_words(here, capsys):
+    items = [
+        {"kind": "generate", "prompt": "a", "format": "wide", "guidance_scale": scale}
+        for scale in (3, "3", "high_noise=3,low_noise=3")
+    ]
+    assert batch("b.json", json.dumps(items), "--dry-run", "--json") == 0
+    for item in told(capsys)["items"]:
+        assert [e["guidance_scale"] for e in item["plans"][0]["experts"]] == [3, 3]
+
+
 def test_a_missing_file_is_told(here, capsys):
     assert run(["batch", "missing.yaml"]) == 2
     assert "missing.yaml" in capsys.readouterr().err

@@ -63,6 +63,9 @@ def test_checkpoint_to_video_from_prompt_and_from_image(tmp_path, picture, capsy
     assert frames_of(raw / "a_fox_2.mp4").shape == (9, 32, 48, 3)
     assert library.find(told["record"]["id"]).video == raw / "a_fox_2.mp4"
     assert told["record"]["plan"]["image"] == picture
+    again = ["generate", "--from-record", told["record"]["id"], "--dry-run", "--json"]
+    assert run(again) == 0
+    assert json.loads(capsys.readouterr().out)["plan"]["sigmas"] == told["record"]["plan"]["sigmas"]
     assert sorted(p.name for p in tmp_path.glob("*") if p.name.startswith(".")) == []
 
 

@@ -314,6 +314,23 @@ def test_a_model_stays_loaded_between_videos(monkeypatch):
     assert sorted(loaded) == ["high_noise", "low_noise", "vae"]
 
 
+def test_nothing_stays_loaded_where_it_has_no_room(monkeypatch):
+    from dataclasses import replace
+
+    import mlx_wan.pipeline as pipeline
+    from mlx_wan.loading import find_model, open_model
+
+    plan = studio.make_production(board("blue waves"), **QUICK).plans[0]
+    folder = open_model(find_model("wan-mini"))
+    tight = replace(plan, memory=replace(plan.memory, available=plan.memory.peak))
+    networks = pipeline.Networks()
+    monkeypatch.setattr(pipeline, "load_network", lambda part: object())
+    networks.begin(plan, folder)
+    assert networks.load(folder["vae"]) is networks.load(folder["vae"])
+    networks.begin(tight, folder)
+    assert networks.load(folder["vae"]) is not networks.load(folder["vae"])
+
+
 def test_old_work_is_thrown_away(home):
     from mlx_wan.studio.work import working_in
 

@@ -24,6 +24,7 @@ from .storyboard_file import read_data, read_text
 KINDS = ("linkedin", "youtube", "generate")
 MAX_ITEMS = 1000
 _PATHS = ("image", "last_image", "brand", "storyboard", "output")
+_NOT_ONLY_TEXT = ("guidance_scale", "tags")
 _TRUE, _FALSE = ("true", "yes", "1", "on"), ("false", "no", "0", "off")
 
 
@@ -184,6 +185,7 @@ def _settled(
             f"accepted: {', '.join(KINDS)}",
         )
     known = kinds[kind]
+    worded = {name for name, type_ in known.items() if type_ in (str, Path)} - {*_NOT_ONLY_TEXT}
     for name, value in list(values.items()):
         if value is None:
             del values[name]
@@ -195,8 +197,8 @@ def _settled(
             values[name] = _from_word(name, value, known[name])
         elif known[name] is bool and not isinstance(value, bool):
             raise UsageError(f"{name} is {shown(value)}", "accepted: true or false")
-        elif name in (*_PATHS, "model") and not isinstance(value, str):
-            raise UsageError(f"{name} is {shown(value)}", "accepted: a path, in quotes")
+        elif name in worded and not isinstance(value, str):
+            raise UsageError(f"{name} is {shown(value)}", "accepted: text, in quotes")
     for name in _PATHS:
         if values.get(name):
             values[name] = str(folder / expanded(values[name]))
