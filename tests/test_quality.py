@@ -219,6 +219,8 @@ tripled revenue
 
 # dates, versions, counts of tips, names with digits, idioms
 NO_DATA = """\
+مستقبل العمل ٢٠٢٦
+भविष्य २०२६
 AI Workforce Transformation 2026
 The AI skills premium is real
 Connect with Arthur Dell
