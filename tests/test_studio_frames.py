@@ -169,9 +169,11 @@ def test_a_loop_has_no_seam_and_a_steady_pace():
     for index, moved in enumerate(bursts - bursts[0]):
         x = np.arange(80)[None, :, None] - moved
         frames[index] = 120 + np.array([60, 40, 20]) * np.sin(2 * np.pi * x / 32)
-    frames = (frames + np.linspace(0, 14, 17)[:, None, None, None]).astype(np.uint8)
+    frames = (frames + np.linspace(0, 40, 17)[:, None, None, None]).astype(np.uint8)
     assert change(frames[[0, 16]])[0] > 1.2 * np.median(change(frames))  # it is open
 
+    closed = retime.close_loop(frames)
+    assert change(closed[[-1, 0]])[0] <= 1.1 * change(closed).max()
     loop = retime.loop(frames, 16 / 3 / 24, "motion")
     pictures = np.stack([next(loop) for _ in range(72 * 2 + 1)])
     changes = change(pictures)
