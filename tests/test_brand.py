@@ -178,6 +178,7 @@ def jpeg() -> bytes:
         (jpeg(), "not a whole PNG"),
         (png(60_000, 60_000, b""), "60000x60000|bomb"),
         (png(4000, 4000, b"\0" * 10), "not a whole PNG"),
+        (png(5000, 20, b"\0" * 20 * 20001), "5000x20; accepted: 16 to 4096"),
         (png(4, 4, b"\0" * 68), "4x4; accepted: 16 to 4096"),
         (png(32, 32, b"\0" * (32 * 129)), "fully transparent"),
         (b"\0" * (8 * 2**20 + 1), "accepted: up to 8"),

@@ -170,6 +170,9 @@ def reached(one: Overlay, placed: Placed, frame: np.ndarray) -> float:
     for seen in one.placed:
         if seen.start < placed.end <= seen.end and (scrim := one._painters[seen.name][0]):
             scrim.draw(under)
+    empty = coverage == 0
+    if not placed.pill and not placed.mark:
+        assert (frame[part][empty] == under[part][empty]).all()  # its scrim was drawn
     words = luminance(frame[part][solid].T)
     behind = luminance(under[part][solid].T)
     if placed.pill:

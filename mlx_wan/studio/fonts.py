@@ -153,18 +153,8 @@ def _is_emoji(cluster: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def _emoji_face(cluster: str) -> Face | None:
-    """The slice that draws the cluster with the fewest glyphs."""
-    import uharfbuzz
-
-    def glyphs(face: Face) -> int:
-        buffer = uharfbuzz.Buffer()
-        buffer.add_str(cluster)
-        buffer.guess_segment_properties()
-        buffer.flags = uharfbuzz.BufferFlags.REMOVE_DEFAULT_IGNORABLES
-        uharfbuzz.shape(face.font(400), buffer)
-        return len(buffer.glyph_infos)
-
-    return min((face for face in emoji_faces() if face.has(cluster)), key=glyphs, default=None)
+    """The slice that has all of a sequence has its joined form too."""
+    return next((face for face in emoji_faces() if face.has(cluster)), None)
 
 
 def _installed(package: str, file: str) -> Face:
