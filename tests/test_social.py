@@ -257,10 +257,13 @@ def test_a_batch_goes_on_after_a_failure_and_tells_of_it(made):
 
 def test_a_batch_is_checked_before_its_first_video(made, here):
     same = VideoConfig("waves", output_filename=str(here / "a.mp4"))
+    taken = VideoConfig("waves", output_filename=str(here / "taken.mp4"))
+    (here / "taken.mp4").write_text("mine")
     for wrong, told in (
         ([VideoConfig("waves", duration=0)], "video 2: duration is 0"),
         (["waves"], "video 2: str is no VideoConfig"),
         ([same], "video 2: output_filename"),
+        ([taken], f"video 2: {here / 'taken.mp4'} exists already"),
     ):
         with pytest.raises(UsageError) as error:
             Wan22Generator().batch_generate([same, *wrong])
