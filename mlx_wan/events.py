@@ -8,7 +8,8 @@ from dataclasses import dataclass
 class Event:
     """`done` of `total` units of a stage are finished; `detail` is for people.
 
-    Stages, in order: "encode", "denoise", "decode". Units are prompts and images, steps, frames.
+    Stages, in order: "encode", "denoise", "decode", and of a finished video "contrast", "video".
+    Units are prompts and images, steps, frames.
     """
 
     stage: str

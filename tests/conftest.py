@@ -24,13 +24,14 @@ _MEMORY = Path("/dev/shm")  # a file system that waits for no disk, where there 
 
 @pytest.fixture(autouse=True)
 def library_folders(monkeypatch):
-    """Every test has an empty library and archive of its own; nothing reaches the person's."""
+    """Every test has an empty home, library and archive of its own, not the person's."""
     memory = _MEMORY if os.access(_MEMORY, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="mlx-wan-test-", dir=memory) as name:
         base = Path(name).resolve()
         for variable, folder in (("MLX_WAN_LIBRARY", "videos"), ("MLX_WAN_ARCHIVE", "archive")):
             (base / folder).mkdir()
             monkeypatch.setenv(variable, str(base / folder))
+        monkeypatch.setenv("MLX_WAN_HOME", str(base / "home"))
         yield base
 
 

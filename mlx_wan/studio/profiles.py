@@ -58,7 +58,7 @@ PROFILES = {
             area=832 * 480,
             steps=15,
             text_encoder_bits=8,
-            crf=20,
+            crf=18,
             preset="medium",
             purpose="ambient loops, establishing shots, B-roll",
         ),
