@@ -8,13 +8,18 @@ BIN := $(VENV)/bin
 demo: $(VENV)/installed  ## make a video from a prompt with the embedded model
 	$(BIN)/mlx-wan generate "slow blue aurora over a dark background" --model wan-mini --seed 7
 
+# The commands are the README's; seeds only so that the pictures stay the same.
 pictures: $(VENV)/installed  ## of the README and the model card; needs the weights that ship
 	$(BIN)/python -m mlx_wan.bench.mini.sheet
 	mkdir -p docs
-	rm -f docs/.aurora.mp4 docs/.aurora.json docs/.aurora.png
-	$(BIN)/mlx-wan generate "slow blue aurora over a dark background" --model wan-mini --seed 7 -o docs/.aurora.mp4
-	$(BIN)/python -m mlx_wan.bench.mini.sheet --video docs/.aurora.mp4 --out docs/aurora.webp
-	rm -f docs/.aurora.mp4 docs/.aurora.json docs/.aurora.png
+	rm -rf docs/.work; mkdir docs/.work
+	$(BIN)/mlx-wan generate "slow blue aurora over a dark background" --model wan-mini --seed 7 -o docs/.work/aurora.mp4
+	$(BIN)/python -m mlx_wan.bench.mini.sheet --video docs/.work/aurora.mp4 --out docs/aurora.webp
+	$(BIN)/mlx-wan linkedin "AI Workforce Transformation 2026" --model wan-mini --format wide --duration 6 --seed 3 -o docs/.work/wide.mp4
+	$(BIN)/mlx-wan linkedin "AI Workforce Transformation 2026" --model wan-mini --format square --duration 6 --seed 5 -o docs/.work/square.mp4
+	$(BIN)/mlx-wan youtube --hook "The AI skills premium is real" --content "AI-skilled workers earn 56% more in 2026" --cta "Connect with Arthur Dell" --duration 10 --model wan-mini --seed 4 -o docs/.work/shorts.mp4
+	$(BIN)/python -m mlx_wan.bench.mini.sheet --frames-of docs/.work/wide.mp4 --frames-of docs/.work/square.mp4 --frames-of docs/.work/shorts.mp4 --out docs/formats.jpg
+	rm -rf docs/.work
 
 test: $(VENV)/installed-dev  ## the whole unmarked test suite
 	$(BIN)/python -m pytest -q

@@ -1,7 +1,8 @@
-"""Pictures of what wan-mini makes: a labelled contact sheet, and an animation of a video.
+"""Pictures of what wan-mini makes: a labelled contact sheet, an animation, frames of videos.
 
 python -m mlx_wan.bench.mini.sheet                              contact-sheet.jpg beside the weights
 python -m mlx_wan.bench.mini.sheet --video FILE.mp4 --out FILE.webp
+python -m mlx_wan.bench.mini.sheet --frames-of A.mp4 --frames-of B.mp4 --out FILE.jpg
 """
 
 import argparse
@@ -56,8 +57,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=embedded_model() / "contact-sheet.jpg")
     parser.add_argument("--prompts", type=Path, help="text file, a prompt a line; default: ours")
     parser.add_argument("--video", type=Path, help="make an animation of this video instead")
+    parser.add_argument("--frames-of", type=Path, action="append", help="videos to take four from")
     args = parser.parse_args()
-    if args.video:
+    if args.frames_of:
+        frames_of(args.frames_of, args.out)
+    elif args.video:
         animation(args.video, args.out)
     else:
         prompts = args.prompts.read_text().splitlines() if args.prompts else PROMPTS
@@ -108,6 +112,33 @@ def animation(video: Path, out: Path, width: int = 480, fps: int = 12, seconds: 
     pictures[0].save(
         out, save_all=True, append_images=pictures[1:], duration=duration, loop=0, quality=80
     )
+
+
+def frames_of(videos: list[Path], out: Path, count: int = 4, height: int = 270) -> None:
+    """`count` frames of each video, evenly spread, in lines of at most four wide ones."""
+    import av
+    from PIL import Image
+
+    gap, line = 8, 4 * (height * 16 // 9 + 8)
+    placed: list[tuple[Image.Image, int, int]] = []
+    x = y = 0
+    for video in videos:
+        with av.open(str(video)) as container:
+            total = container.streams.video[0].frames
+            wanted = {round((i + 0.5) * total / count) for i in range(count)}
+            for i, frame in enumerate(container.decode(video=0)):
+                if i in wanted:
+                    width = round(frame.width * height / frame.height)
+                    if x + width > line:
+                        x, y = 0, y + height + gap
+                    shown = frame.to_image().resize((width, height), Image.Resampling.LANCZOS)
+                    placed.append((shown, x, y))
+                    x += width + gap
+    right = max(x + picture.width for picture, x, _ in placed)
+    sheet = Image.new("RGB", (right, y + height), (24, 24, 28))
+    for picture, x, y in placed:
+        sheet.paste(picture, (x, y))
+    sheet.save(out, quality=85)
 
 
 if __name__ == "__main__":
