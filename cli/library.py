@@ -95,8 +95,8 @@ def show(id: Id, as_json: Json = False) -> None:
 
     with _library() as library:
         entry = _chosen(library, [id])[0]
-        record = read_json(entry.record_path) if entry.record_path.exists() else None
     if as_json:
+        record = read_json(entry.record_path) if entry.record_path.exists() else None
         print(_dumped({"ok": True, "video": entry.to_dict(), "record": record}))
     else:
         tables.print_entry(entry)
@@ -203,14 +203,19 @@ def archive(
         raise UsageError("ids together with --older-than or --stage", "give one or the other")
     age = older_than or "90d"
     actions.before(age)  # raises what is wrong with it
+    stage = _stage(stage)
     if launchd:
+        if ids or dry_run:
+            raise UsageError(
+                "--launchd prints a job for every night", "leave ids and --dry-run out"
+            )
         print(_launchd_job(["--older-than", age, *(["--stage", stage] if stage else [])]))
         return
     with _library() as library:
         if ids:
             entries = [entry for entry in _chosen(library, ids) if not entry.archived]
         else:
-            entries = actions.old_entries(library, age, _stage(stage))
+            entries = actions.old_entries(library, age, stage)
         if dry_run:
             _print_done("would archive", entries, as_json)
             return

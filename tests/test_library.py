@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ from library_files import add_video, files_below, record_of, write_video
 from mlx_wan import library
 from mlx_wan.errors import MlxWanError, UsageError
 from mlx_wan.library import Filters, actions, open_library
+from mlx_wan.library.rebuild import rebuild
 from mlx_wan.record import ID_PATTERN, new_id
 
 
@@ -172,11 +174,11 @@ HOSTILE = {
     "id": "../../etc",
     "created": "yesterday",
     "title": {"a": 1},
-    "tags": ["Fine", 7, None, "x" * 500, " two  words "],
+    "tags": ["Fine", 7, None, "x" * 500, " two  words ", "\ud800"],
     "plan": {"prompt": "evil \0 \ud800 [bold]", "model": ["m"], "fps": -3, "num_frames": 1e308},
     "plans": "none",
     "storyboard": {"shots": [1, {"prompt": None}], "texts": {"text": "no list"}, "duration": "x"},
-    "sha256": {"video": 5, "poster": "short"},
+    "sha256": {"video": 5, "poster": ["short"]},
     "width": True,
 }
 
@@ -190,6 +192,27 @@ def test_a_hostile_record_gives_a_harmless_entry():
     assert "evil" in entry.prompts and "\0" not in entry.prompts
     assert found("evil") == ["evil"]
     assert record_of(entry)["plan"] == HOSTILE["plan"]
+
+
+def test_a_hostile_record_beside_an_import_is_no_obstacle(tmp_path):
+    video = write_video("evil", folder=tmp_path, **HOSTILE)
+    entry = library.find(library.add(video))
+    assert entry.poster.read_bytes() == video.with_suffix(".png").read_bytes()
+    assert re.fullmatch("[0-9a-f]{64}", entry.poster_sha256)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no such file names")
+def test_a_name_that_is_no_unicode_is_refused_and_blocks_nothing(tmp_path):
+    for folder in (tmp_path, library.stage_folder("raw")):
+        video = write_video("odd", folder=folder)
+        for suffix in (".mp4", ".json", ".png"):
+            video.with_suffix(suffix).rename(folder / f"\udcff{suffix}")
+        with pytest.raises(UsageError, match="not valid Unicode"):
+            library.add(folder / "\udcff.mp4")
+    with open_library() as shelf:
+        assert rebuild(shelf) == 0
+        assert "not valid Unicode" in shelf.notes[0]
+    assert add_video("fine").stage == "raw"
 
 
 def test_a_production_is_found_by_what_it_shows_and_says():

@@ -1,5 +1,6 @@
 """Verify, rebuild, a damaged index, a library that cannot be written."""
 
+import errno
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from library_files import add_video, files_below, record_of, write_video
 
 from mlx_wan import library
 from mlx_wan.errors import MlxWanError
+from mlx_wan.files import file_sha256
 from mlx_wan.library import Filters, actions, open_library
 from mlx_wan.library.rebuild import rebuild
 from mlx_wan.library.verify import verify
@@ -51,8 +53,8 @@ def test_a_sound_library_has_no_problems():
     assert seen[-1][0] == seen[-1][1] > 0
 
 
-def test_every_kind_of_damage_is_reported():
-    gone, changed, bare, torn, posterless = (add_video(f"v{n}") for n in range(5))
+def test_every_kind_of_damage_is_reported(monkeypatch):
+    gone, changed, bare, torn, posterless, unread = (add_video(f"v{n}") for n in range(6))
     stored = archive(add_video("stored"))
     gone.video.unlink()
     changed.video.write_bytes(changed.video.read_bytes()[:-1] + b"?")
@@ -62,11 +64,19 @@ def test_every_kind_of_damage_is_reported():
     stored.video.write_bytes(b"rotten")
     (library.stage_folder("raw") / "stray.mp4").write_bytes(b"film")
     write_video("stray2", "published")
+
+    def failing_disk(path):
+        if path == unread.video:
+            raise OSError(errno.EIO, "Input/output error")
+        return file_sha256(path)
+
+    monkeypatch.setattr("mlx_wan.library.verify.file_sha256", failing_disk)
     assert sorted(problems()) == [
         ("changed", "stored.mp4"),
         ("changed", "v1.mp4"),
         ("changed", "v3.json"),
         ("changed", "v4.png"),
+        ("changed", "v5.mp4"),
         ("missing", "v0.mp4"),
         ("missing", "v2.json"),
         ("unknown", "stray.mp4"),
@@ -131,11 +141,19 @@ def test_what_cannot_be_used_is_noted():
     write_video("torn").with_suffix(".json").write_text("{")
     write_video("nameless", id="none")
     (library.stage_folder("raw") / "notes.json").write_text('{"mine": 1}')
+    (looped := write_video("looped")).unlink()
+    looped.symlink_to(looped.name)
     with open_library() as shelf:
         assert rebuild(shelf) == 1
         notes = "\n".join(shelf.notes)
     assert library.find(original.id) == original  # and not its copy, though "a" comes first
-    for words in ("same id as", "alone.json has no video", "torn.json", "nameless.json has no id"):
+    for words in (
+        "same id as",
+        "alone.json has no video",
+        "torn.json",
+        "nameless.json has no id",
+        "looped.json cannot",
+    ):
         assert words in notes
     assert "notes.json" not in notes
 

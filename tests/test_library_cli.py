@@ -98,6 +98,11 @@ MISUSED = [
     (["promote", "fox", "sky"], "is published already"),
     (["archive", "--older-than", "old"], "'old' is no time"),
     (["archive", "fox", "--older-than", "1d"], "ids together with"),
+    (["archive", "--launchd", "--stage", "done"], "stage is 'done'"),
+    (["archive", "--launchd", "fox"], "a job for every night"),
+    (["show", "\udcff"], "is not valid Unicode"),
+    (["list", "--model", "\udcff"], "is not valid Unicode"),
+    (["tag", "fox", "\udcff"], "no tag was given"),
     (["restore", "fox"], "is not in the archive"),
     (["delete", "fox"], "nobody is there to be asked"),
     (["delete", "fox", "--json"], "nobody is there to be asked"),
@@ -122,6 +127,8 @@ def test_show_and_open(told, three, monkeypatch, tmp_path):
     for text in (entry.id, str(entry.video), entry.sha256, "a [bold]red[/bold] fox", "new"):
         assert text in out
     assert json.loads(told("show", "fox", "--json")[1])["record"]["plan"]["model"] == "wan-mini"
+    entry.record_path.write_text("{")  # a torn record is verify's to report
+    assert told("show", "fox")[0] == 0
     assert told("open", "fox", "--print") == (0, f"{entry.video}\n", "")
     monkeypatch.setenv("PATH", str(tmp_path))  # no player
     assert told("open", "fox")[1] == f"{entry.video}\n"

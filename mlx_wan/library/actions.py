@@ -14,7 +14,7 @@ from mlx_wan.record import RECORD_FORMAT, RECORD_VERSION, new_id, read_json
 
 from . import moves
 from .copying import ChangedFileError
-from .entry import Entry, clean_tags, entry_of, record_id
+from .entry import Entry, check_name, clean_tags, entry_of, record_id
 from .index import Filters
 from .places import STAGES, stage_folder, write_whole
 from .placing import dumped
@@ -38,6 +38,7 @@ def add(library: Library, video: Path, record_path: Path | None, stage: str) -> 
     folder = stage_folder(stage)
     if video.suffix.lower() != ".mp4" or not video.is_file():
         raise UsageError(f"{video} is not a video of ours", "give an .mp4 file that exists")
+    check_name(video.name)
     given = record_path if record_path is not None else video.with_suffix(".json")
     record = _record_beside(video, given, must_exist=record_path is not None)
     path = relative(video, library.root)
@@ -162,7 +163,8 @@ def _record_beside(video: Path, path: Path, *, must_exist: bool) -> dict[str, An
     hashes = dict(hashes) if isinstance(hashes, dict) else {}
     if not isinstance(hashes.get("video"), str):
         hashes["video"] = file_sha256(video)
-    if (poster := video.with_suffix(".png")).is_file() and "poster" not in hashes:
+    poster = video.with_suffix(".png")
+    if poster.is_file() and not isinstance(hashes.get("poster"), str):
         hashes["poster"] = file_sha256(poster)
     return record | {
         "id": record_id(record) or new_id(),

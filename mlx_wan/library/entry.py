@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlx_wan.errors import UsageError
 from mlx_wan.record import ID_PATTERN
 
 _MAX_TEXT = 20_000  # characters of each searchable column
@@ -81,8 +82,9 @@ class Entry:
 def entry_of(record: dict[str, Any], root: Path, path: str, *, archived: bool) -> Entry:
     """The entry for a record whose video is at `root / path`; the record has an id.
 
-    Raises OSError when the video is not there.
+    Raises OSError when the video is not there, UsageError for a name the index cannot hold.
     """
+    check_name(path)
     stat = (root / path).stat()
     storyboard = _dict(record.get("storyboard"))
     plans = [_dict(plan) for plan in (record.get("plan"), *_list(record.get("plans")))]
@@ -128,10 +130,27 @@ def record_id(record: dict[str, Any]) -> str | None:
     return found if isinstance(found, str) and ID_PATTERN.fullmatch(found) else None
 
 
+def check_name(path: str) -> None:
+    """Raise UsageError for a file name that is no Unicode text: SQLite cannot hold it."""
+    if not _is_text(path):
+        raise UsageError(f"the name {path!r} is not valid Unicode text", "rename the file")
+
+
 def clean_tags(values: list[Any]) -> tuple[str, ...]:
     """Tags as they are kept: lower case, sorted, each once; what is no text is left out."""
-    tags = {" ".join(value.lower().split())[:50] for value in values if isinstance(value, str)}
+    tags = {" ".join(value.lower().split())[:50] for value in values if _is_text(value)}
     return tuple(sorted(tags - {""}))[:100]
+
+
+def _is_text(value: Any) -> bool:
+    """Whether it is a str without half characters (lone surrogates)."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _dict(value: Any) -> dict[str, Any]:

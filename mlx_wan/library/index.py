@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from mlx_wan.errors import MlxWanError
+from mlx_wan.errors import MlxWanError, UsageError
 
 from .entry import Entry
 
@@ -223,6 +223,8 @@ def _told() -> Iterator[None]:
     """SQLite's errors in our kinds."""
     try:
         yield
+    except UnicodeEncodeError as error:  # of what a person typed: entries are checked
+        raise UsageError(f"{error.object!r} is not valid Unicode text") from None
     except sqlite3.IntegrityError:
         raise  # a mistake of ours
     except sqlite3.OperationalError as error:

@@ -89,7 +89,7 @@ def read_journals(root: Path) -> Iterator[Journal]:
     for path in sorted(_folder(root).glob("*.json")):
         try:
             journal = _parse(json.loads(path.read_bytes()))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise MlxWanError(
                 f"{path} is damaged: it says what was being done to a video",
                 "move it elsewhere, then `mlx-wan library verify` shows what is left to do",

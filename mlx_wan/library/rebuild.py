@@ -84,6 +84,9 @@ def _entries(library: Library, problems: list[str], reads_archive: bool) -> Iter
             except FileNotFoundError:
                 problems.append(f"{file} has no video beside it")
                 continue
+            except OSError as error:  # a link to itself, a folder nobody may enter
+                problems.append(f"the video beside {file} cannot be read: {error.strerror}")
+                continue
             if record.get("video") == entry.video.name:
                 yield entry
             else:

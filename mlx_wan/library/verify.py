@@ -78,10 +78,16 @@ def _problems(entry: Entry, reads_archive: bool) -> list[Problem]:
         if sha256 or file == entry.video:
             if not file.is_file():
                 found.append(Problem("missing", str(file), "the file is gone", entry.id))
-            elif sha256 and file_sha256(file) != sha256:
-                what = "not the bytes its record tells of"
+            elif sha256 and (what := _fault(file, sha256)):
                 found.append(Problem("changed", str(file), what, entry.id))
     return found + _record_problems(entry)
+
+
+def _fault(file: Path, sha256: str) -> str | None:
+    try:
+        return None if file_sha256(file) == sha256 else "not the bytes its record tells of"
+    except OSError as error:  # a failing disk is what this is for: the others are read as well
+        return f"it cannot be read: {error.strerror}"
 
 
 def _record_problems(entry: Entry) -> list[Problem]:
