@@ -7,6 +7,7 @@ whatever happened to the process that made it, and texts may change without rend
 import hashlib
 import json
 import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -232,7 +233,7 @@ def _with_first_frame(clip: ClipPlan, shot: Shot, before: Clip | None, path: Pat
     if clip.first_frame == "previous":
         if before is None:
             raise MlxWanError("the first clip of a shot continues nothing", "plan again")
-        *_, picture = read_clip(before)
+        picture = deque(read_clip(before), maxlen=1).pop()  # the others are let go at once
     else:
         size = (clip.plan.width, clip.plan.height)
         cut = Image.fromarray(crop_to_shape(load_image(str(shot.image)), size))

@@ -25,12 +25,12 @@ def working_in(folder: Path) -> Iterator[None]:
     """Alone in `folder`, which goes when all went well, and stays for the next try when not."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _remove_old(folder.parent, keep=folder)
+        number = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise MlxWanError(
-            f"{folder} cannot be made: {error.strerror}", "check space and permissions"
+            f"{folder} cannot be worked in: {error.strerror}", "check space and permissions"
         ) from None
-    _remove_old(folder.parent)
-    number = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         try:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -51,17 +51,17 @@ def working_in(folder: Path) -> Iterator[None]:
 
 def unfinished_seed(key: str) -> int | None:
     """The seed of the newest video of this kind that was begun and nobody works on."""
-    found = sorted(
-        (folder.stat().st_mtime, int(folder.name[len(key) + 1 :]))
-        for folder in (home() / "work").glob(f"{key}-*")
-        if folder.name[len(key) + 1 :].isdecimal() and _is_free(folder)
-    )
-    return found[-1][1] if found else None
+    found = []
+    for folder in (home() / "work").glob(f"{key}-*"):
+        seed = folder.name[len(key) + 1 :]
+        with suppress(OSError):  # another process is done with it and has removed it
+            if seed.isdecimal() and not (folder / _REJECTED).exists() and _is_free(folder):
+                found.append((folder.stat().st_mtime, int(seed)))
+    return max(found)[1] if found else None
 
 
 def _is_free(folder: Path) -> bool:
-    if (folder / _REJECTED).exists():
-        return False
+    """Whether work was begun there and nobody is at it."""
     try:
         number = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
     except OSError:
@@ -75,8 +75,8 @@ def _is_free(folder: Path) -> bool:
         os.close(number)
 
 
-def _remove_old(root: Path) -> None:
+def _remove_old(root: Path, keep: Path) -> None:
     for folder in root.iterdir():
         with suppress(OSError):
-            if folder.stat().st_mtime < time.time() - _OLD and _is_free(folder):
+            if folder != keep and folder.stat().st_mtime < time.time() - _OLD and _is_free(folder):
                 shutil.rmtree(folder)
