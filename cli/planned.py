@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlx_wan.errors import UsageError
+from mlx_wan.settings import shown
 
 if TYPE_CHECKING:
     from mlx_wan.plan import Plan
@@ -100,7 +101,10 @@ def chosen_brand(values: dict[str, Any]) -> Any:
         return None
     from mlx_wan.studio.brand import load_brand
 
-    return load_brand(values.get("brand"))
+    brand = values.get("brand")
+    if not isinstance(brand, str | Path | None):
+        raise UsageError(f"brand is {shown(brand)}", "give the name of a brand file")
+    return load_brand(brand)
 
 
 def _format(values: dict[str, Any]) -> str | None:
@@ -141,7 +145,9 @@ def _production(values: dict[str, Any], form: str, limit: int | None) -> "Produc
         if name not in known:
             raise UsageError(f"unknown setting {name!r}", f"known: {', '.join(sorted(known))}")
     Request.from_dict({k: v for k, v in values.items() if k in Request.__dataclass_fields__})
-    prompt = values["prompt"]
+    prompt, tags = values["prompt"], values.get("tags") or []
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise UsageError(f"tags is {shown(tags)}", "accepted: a list of words")
     preset = open_model(find_model(_model(values))).preset
     duration = values.get("duration")
     if duration is None:  # a loop twice, or one native clip
@@ -157,7 +163,7 @@ def _production(values: dict[str, Any], form: str, limit: int | None) -> "Produc
         interpolate=values.get("interpolate") or "motion",
         debug_safe_zones=bool(values.get("debug_safe_zones")),
         output=values.get("output"),
-        tags=tuple(values.get("tags") or ()),
+        tags=tuple(tags),
         memory_limit=limit,
     )
 

@@ -1,6 +1,5 @@
 """What a person asked for: plain data, checked for sense, with no knowledge of any model."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -137,7 +136,7 @@ def _check_number(name: str, value: Any, low: float, high: float) -> None:
     if value is None:
         return
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or not low <= value <= high:
+    if not is_number or not low <= value <= high:
         raise UsageError(
             f"{name} is {value!r}; accepted: a number from {low:g} to {high:g}",
             f"leave {flag(name)} out for the model's default",

@@ -1,6 +1,6 @@
 """A converted folder's config.json, checked value by value before anything relies on it."""
 
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import PurePosixPath
@@ -76,7 +76,7 @@ def has_type(value: Any, kind: Any) -> bool:
         kinds = get_type_hints(kind)
         return type(value) is kind and all(has_type(getattr(value, n), kinds[n]) for n in kinds)
     if kind is float:
-        return type(value) in (int, float) and math.isfinite(value)
+        return type(value) in (int, float) and abs(value) <= sys.float_info.max
     return type(value) is kind
 
 
@@ -120,5 +120,5 @@ def _fits(name: str, value: Any, kind: Any) -> bool:
     if kind is int:
         most = _MAX_LAYERS if name.endswith(("_layers", "_blocks")) else _MAX_SETTING
         return type(value) is int and 1 <= value <= most
-    is_number = type(value) in (int, float) and math.isfinite(value)
+    is_number = type(value) in (int, float)
     return is_number and abs(value) <= _MAX_SETTING and (name != "eps" or 0 < value < 1)

@@ -186,6 +186,14 @@ def test_every_value_of_a_recorded_plan_is_checked(name, here, tiny_models, caps
         refused(["plan", "--config", "record.json"], capsys)
 
 
+def test_a_number_that_no_float_holds_is_refused(here, tiny_models, capsys):
+    assert run(["plan", "a", "--model", tiny_models["t2v"], *SMALL, "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)["plan"] | {"shift": 10**400}
+    record = {"format": "mlx-wan-record", "version": 1, "plan": plan}
+    (here / "record.json").write_text(json.dumps(record))
+    assert "shift" in refused(["plan", "--config", "record.json"], capsys)
+
+
 def test_a_last_image_without_end_is_refused(here, tiny_models, capsys):
     Image.new("RGB", (48, 32), (200, 80, 40)).save("fox.png")
     images = ["--image", "fox.png", "--last-image", "/dev/zero"]

@@ -22,6 +22,8 @@ def here(tmp_path, monkeypatch):
     (tmp_path / "list.json").write_text("[1]")
     (tmp_path / "bad.json").write_text("{")
     (tmp_path / "typo.json").write_text('{"prompt": "a", "widht": 3}')
+    (tmp_path / "tags.json").write_text('{"prompt": "a", "format": "wide", "tags": 5}')
+    (tmp_path / "brand.json").write_text('{"prompt": "a", "format": "wide", "brand": 5}')
     (tmp_path / "record.json").write_text('{"format": "mlx-wan-record", "version": 1, "plan": {}}')
     (tmp_path / "empty").mkdir()
     return tmp_path
@@ -33,7 +35,7 @@ def fails(arguments, capsys) -> tuple[int, str]:
     lines = err.strip().splitlines()
     assert code in (1, 2), err
     assert lines[0].startswith("error: ") and len(lines[0]) > 12, err
-    assert "Traceback" not in err
+    assert "Traceback" not in err and "a mistake of mlx-wan" not in err
     assert len(lines) <= 2 and all(line.startswith("hint: ") for line in lines[1:]), err
     return code, err
 
@@ -87,6 +89,8 @@ MISUSED = [
     ["generate", "--config", "list.json"],
     ["generate", "--config", "bad.json"],
     ["generate", "--config", "typo.json"],
+    ["generate", "--config", "tags.json"],
+    ["generate", "--config", "brand.json"],
     ["generate", "--config", "record.json"],
     ["generate", "--config", "fox.png"],
     ["generate", "--from-record", "missing.json"],

@@ -96,6 +96,7 @@ def test_nothing_is_downloaded(tmp_path, monkeypatch):
     for name, told in (
         (None, "no language model is installed"),
         ("some/model", "not on this machine"),
+        ("no--such/id", "no language model in"),
         (str(tmp_path / "missing"), "no language model in"),
     ):
         with pytest.raises(ModelError) as error:

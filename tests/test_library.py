@@ -180,6 +180,7 @@ HOSTILE = {
     "storyboard": {"shots": [1, {"prompt": None}], "texts": {"text": "no list"}, "duration": "x"},
     "sha256": {"video": 5, "poster": ["short"]},
     "width": True,
+    "fps": 10**400,
 }
 
 

@@ -15,6 +15,7 @@ import pytest
 from mlx_wan import library
 from mlx_wan.cli.main import run
 from mlx_wan.errors import GenerationError, MemoryPlanError, MlxWanError, UsageError
+from mlx_wan.record import RECORD_FORMAT, RECORD_VERSION
 from mlx_wan.studio import produce as studio
 from mlx_wan.studio.brand import Brand
 from mlx_wan.studio.formats import FORMATS, Box, Format
@@ -334,11 +335,51 @@ def test_nothing_stays_loaded_where_it_has_no_room(monkeypatch):
 def test_old_work_is_thrown_away(home):
     from mlx_wan.studio.work import working_in
 
-    old, new = work_folder("a", 1), work_folder("b", 2)
-    for folder in (old, new):
+    old, rejected, new, own = (work_folder(key, 1) for key in "abcd")
+    for folder in (old, rejected, new, own):
         folder.mkdir(parents=True)
         (folder / "lock").touch()
+    (rejected / "rejected").touch()
     month = time.time() - 31 * 86400
-    os.utime(old, (month, month))
-    with working_in(work_folder("c", 3)):
-        assert not old.exists() and new.exists()
+    for folder in (old, rejected, own):
+        os.utime(folder, (month, month))
+    with working_in(own):
+        assert not old.exists() and not rejected.exists()
+        assert new.exists() and own.exists()  # somebody came back for its own
+
+
+def _setting(name: str, value):
+    return lambda record: record["production"].update({name: value})
+
+
+def _profile(name: str, value):
+    return lambda record: record["production"]["profile"].update({name: value})
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        _setting("seed", float("inf")),
+        _setting("seed", -5),
+        _setting("stretch", 10**400),
+        _setting("stretch", float("nan")),
+        _setting("brand", {"font": 5}),
+        _setting("first_frames", [["previous"]]),
+        _setting("first_frames", [[], []]),
+        _profile("crf", "x"),
+        _profile("crf", -7),
+        _profile("preset", "evil"),
+        _profile("name", 5),
+        lambda record: record.update(production=5),
+        lambda record: record.update(plans=[5]),
+        lambda record: record.update(plans=[]),
+    ],
+)
+def test_a_damaged_record_is_refused_before_the_work(damage):
+    production = studio.make_production(board("blue waves"), seed=1, **QUICK)
+    record = {"format": RECORD_FORMAT, "version": RECORD_VERSION} | production.recorded()
+    record = json.loads(json.dumps(record))
+    assert studio.recorded_production(record).key == production.key
+    damage(record)
+    with pytest.raises(UsageError):
+        studio.recorded_production(record)

@@ -36,6 +36,7 @@ def test_a_prompt_is_enough():
         ({"duration": "5s"}, "duration"),
         ({"shift": 0}, "shift"),
         ({"shift": float("inf")}, "shift"),
+        ({"shift": 10**400}, "shift"),
         ({"guidance_scale": float("nan")}, "guidance_scale"),
         ({"guidance_scale": {"high_noise": -1}}, "guidance_scale"),
         ({"duration": 5, "num_frames": 81}, "duration"),

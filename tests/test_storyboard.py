@@ -74,6 +74,7 @@ WRONG = {
     "accepted: 1 to 600": changed(duration=0.5),
     "duration is nan": changed(duration=math.nan),
     "duration is inf": changed(duration=math.inf),
+    "duration is 1000": changed(duration=10**400),  # no float holds it
     "duration is '10'": changed(duration="10"),
     "duration is True": changed(duration=True),
     "format is 'cinema'": changed(format="cinema"),

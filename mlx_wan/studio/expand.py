@@ -112,7 +112,7 @@ def local_model(name: str | None = None) -> Path:
         )
     if re.fullmatch(r"[\w.-]+/[\w.-]+", wanted):
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import LocalEntryNotFoundError
+        from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
         try:
             return Path(snapshot_download(wanted, local_files_only=True))
@@ -121,6 +121,8 @@ def local_model(name: str | None = None) -> Path:
                 f"the language model {wanted} is not on this machine",
                 f"nothing is downloaded unasked; fetch it with `hf download {wanted}`",
             ) from None
+        except HFValidationError:
+            pass  # no id either
     raise ModelError(
         f"there is no language model in {folder}: it has no config.json",
         "give a folder that mlx-lm reads, or the id of a downloaded model",

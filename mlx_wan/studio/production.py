@@ -18,6 +18,7 @@ from mlx_wan.planning import replan
 from mlx_wan.record import read_record_plan
 from mlx_wan.request import MAX_SEED, Request
 from mlx_wan.run import file_stem
+from mlx_wan.settings import has_type
 
 from .brand import Brand
 from .forecast import forecast, spoken
@@ -27,6 +28,7 @@ from .resize import crop_loss
 from .retime import INTERPOLATIONS
 from .shots import ClipPlan, clip_keys, plan_shots
 from .storyboard import Storyboard
+from .video_io import X264_PRESETS
 from .work import unfinished_seed
 
 _SMALLER = "try --quality low, the model converted with --quantize 8, or a smaller model"
@@ -178,12 +180,15 @@ def recorded_production(
         )
         if len(shots) != len(storyboard.shots) or next(remaining, None) is not None:
             raise ValueError("it has other clips than shots")
+        if any(not clips or clips[0].first_frame == "previous" for clips in shots):
+            raise ValueError("a shot has no first clip")
+        Request("a seed", seed=about["seed"])  # checks it
         production = Production(
             storyboard=storyboard,
             shots=shots,
-            profile=Profile(**about["profile"]),
+            profile=_profile(about["profile"]),
             reason=str(about["reason"]),
-            seed=int(about["seed"]),
+            seed=about["seed"],
             brand=None if about["brand"] is None else Brand(**about["brand"]),
             stretch=float(about["stretch"]),
             interpolate=str(about["interpolate"]),
@@ -191,7 +196,7 @@ def recorded_production(
             output=output,
             stem=file_stem(str(about["stem"])),
         )
-    except (KeyError, TypeError, ValueError, StopIteration, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, StopIteration, RuntimeError) as error:
         raise UsageError(f"the record's production is damaged: {error}", "it was changed") from None
     if production.interpolate not in INTERPOLATIONS or not 0.01 <= production.stretch <= 100:
         raise UsageError("the record's production is damaged", "it was changed")
@@ -255,6 +260,14 @@ def _key(shots: tuple[tuple[ClipPlan, ...], ...]) -> str:
     first = shots[0][0].plan.seed
     unseeded = _seeded(shots, MAX_SEED + 1 - first)
     return hashlib.sha256(json.dumps(clip_keys(unseeded)).encode()).hexdigest()[:16]
+
+
+def _profile(values: dict[str, Any]) -> Profile:
+    profile = Profile(**values)
+    fine = has_type(profile, Profile) and 0 <= profile.crf <= 51
+    if not fine or profile.preset not in X264_PRESETS:
+        raise ValueError("its profile is none that can be encoded with")
+    return profile
 
 
 def _first_frame(kind: Any) -> str | None:

@@ -201,7 +201,7 @@ def _check_text(name: str, value: Any, most: int) -> None:
 
 def _check_seconds(name: str, value: Any, low: float, high: float) -> None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or not low <= value <= high:
+    if not is_number or not low <= value <= high:
         _refuse(f"{name} is {shown(value)}", f"accepted: {low:g} to {high:g} seconds")
 
 

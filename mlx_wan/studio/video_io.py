@@ -15,6 +15,10 @@ import numpy as np
 from mlx_wan.errors import GenerationError, MlxWanError, UsageError
 from mlx_wan.files import complete_or_absent
 
+X264_PRESETS = (
+    *("ultrafast", "superfast", "veryfast", "faster", "fast"),
+    *("medium", "slow", "slower", "veryslow", "placebo"),
+)
 _BT709 = 1  # the code of BT.709 for primaries, transfer and matrix
 _LIMITED_RANGE = 1
 _MP4_OPTIONS = {
