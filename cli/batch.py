@@ -12,6 +12,7 @@ import typer
 from mlx_wan.errors import MlxWanError, UsageError
 
 from . import options as o
+from .library_tables import plain
 
 if TYPE_CHECKING:
     from mlx_wan.plan import Plan
@@ -74,7 +75,7 @@ def _make_all(
     networks, rows = Networks(), []
     for count, item in enumerate(items, 1):
         told = f"{count} of {len(items)}: {item.kind} {item.title}"
-        print("".join(c for c in told if c.isprintable()), file=sys.stderr)
+        print(plain(told), file=sys.stderr)
         try:
             made = make(plans[item.key], networks)
             done.finished(item, made["path"], made["record"].get("id"))
@@ -84,7 +85,7 @@ def _make_all(
         except Exception as error:  # whatever it is, the other videos can still be made
             rows.append(_row(item, "failed", f"{type(error).__name__}: {error}"))
         if rows[-1]["state"] == "failed":
-            print(f"failed: {' '.join(rows[-1]['result'].split())[:500]}", file=sys.stderr)
+            print(f"failed: {plain(rows[-1]['result'])[:500]}", file=sys.stderr)
     return rows
 
 
@@ -159,7 +160,7 @@ def _refuse(problems: list[str], as_json: bool) -> None:
     problems.sort(key=lambda line: int(line.split()[1].rstrip(":")))
     told = f"{len(problems)} of the items are wrong; nothing was made"
     for problem in problems:
-        print(f"error: {' '.join(problem.split())}", file=sys.stderr)
+        print(f"error: {plain(problem)}", file=sys.stderr)
     print(f"error: {told}", file=sys.stderr)
     if as_json:
         print(json.dumps({"ok": False, "error": told, "errors": problems, "exit_code": 2}))
@@ -214,5 +215,5 @@ def _table(
 
     table = Table(*header, box=None, padding=(0, 2, 0, 0))
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(plain(cell)) for cell in row))
     Console(stderr=stderr).print(table)

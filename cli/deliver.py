@@ -5,6 +5,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from .library_tables import plain
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -137,7 +139,7 @@ def progress() -> "Iterator[Report]":
 def _plain(text: str) -> Any:
     from rich.text import Text
 
-    return Text(text)  # prompts may contain [brackets] that Rich would read as style
+    return Text(plain(text))  # prompts may contain [brackets] that Rich would read as style
 
 
 def _plain_str(text: str) -> str:

@@ -109,6 +109,7 @@ def console() -> "Console":
 
 
 def plain(text: str) -> str:
+    """On one line and without terminal codes, which titles, prompts and paths may contain."""
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 

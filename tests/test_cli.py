@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from mlx_wan.cli.main import run
+from mlx_wan.record import read_json, write_record
 
 SMALL = ["--width", "32", "--height", "32", "--num-frames", "5", "--steps", "2"]
 BOTH_IMAGES = ["--image", "fox.png", "--last-image", "fox.png"]
@@ -221,3 +222,14 @@ def test_a_gpu_that_gives_up_is_no_mistake_of_ours(here, tiny_models, capsys, mo
     assert run(["generate", "a", "--model", tiny_models["t2v"], *SMALL]) == 1
     told = capsys.readouterr().err.strip().splitlines()[-2:]
     assert told[0].startswith("error: the GPU gave up") and "smaller size" in told[1]
+
+
+def test_terminal_codes_in_a_prompt_are_not_printed(here, tiny_models, capsys):
+    assert run(["plan", "a \x1b[31mred\x07 fox", "--model", tiny_models["t2v"], *SMALL]) == 0
+    told = capsys.readouterr().out
+    assert "[31mred" in told and "\x1b" not in told and "\x07" not in told
+
+
+def test_a_path_that_is_no_unicode_stops_no_record(tmp_path):
+    record = {"font": "\udcff.ttf", "title": "größer"}
+    assert read_json(write_record(record, tmp_path / "v.json")) == record

@@ -10,14 +10,13 @@ from typing import Any
 
 from mlx_wan.errors import MlxWanError, UsageError
 from mlx_wan.files import file_sha256
-from mlx_wan.record import RECORD_FORMAT, RECORD_VERSION, new_id, read_json
+from mlx_wan.record import RECORD_FORMAT, RECORD_VERSION, dumped, new_id, read_json
 
 from . import moves
 from .copying import ChangedFileError
 from .entry import Entry, check_name, clean_tags, entry_of, record_id
 from .index import Filters
 from .places import STAGES, stage_folder, write_whole
-from .placing import dumped
 from .shelf import Library, need_archive, relative
 
 _UNITS = {"h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from mlx_wan.errors import MlxWanError, UsageError
-from mlx_wan.record import read_json
+from mlx_wan.record import dumped, read_json
 
 from .copying import copy_file
 from .entry import Entry, entry_of
@@ -36,7 +36,7 @@ from .journal import (
     write_journal,
 )
 from .places import sync_folder, write_whole
-from .placing import LostCopyError, dumped, free_spot, hidden, place, root_of, write_named_record
+from .placing import LostCopyError, free_spot, hidden, place, root_of, write_named_record
 from .shelf import Library, need_archive
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -1,12 +1,11 @@
 """Copies under names nobody else uses, and how they get their final ones."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 from mlx_wan.files import free_name
-from mlx_wan.record import read_json
+from mlx_wan.record import dumped, read_json
 
 from .journal import Journal, Spot, write_journal
 from .places import sync_folder, write_whole
@@ -87,11 +86,3 @@ def free_spot(library: Library, spot: Spot) -> Spot:
 
 def root_of(library: Library, spot: Spot) -> Path:
     return library.archive if spot.archived else library.root
-
-
-def dumped(record: dict[str, Any]) -> bytes:
-    text = json.dumps(record, indent=2, ensure_ascii=False)
-    try:
-        return text.encode()
-    except UnicodeEncodeError:  # half a character, which JSON can only hold as an escape
-        return json.dumps(record, indent=2).encode()
