@@ -45,6 +45,7 @@ class Placed:
 
 
 def unit_of(form: Format) -> float:
+    """Pixels for each of a picture whose short side has 1080: what lengths are given in."""
     return min(form.width, form.height) / 1080
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from mlx_wan.errors import UsageError
 from mlx_wan.files import complete_or_absent
 from mlx_wan.home import expanded, home
+from mlx_wan.settings import shown
 
 POSITIONS = ("bottom-right", "bottom-left", "top-right", "top-left")
 MAX_NAME = 60
@@ -55,17 +56,16 @@ class Brand:
         for field in ("font", "logo"):
             value = getattr(self, field)
             if not (isinstance(value, str) and value) and not (field == "logo" and value is None):
-                raise UsageError(f"brand: {field} is {_shown(value)}; accepted: a file name")
+                raise UsageError(f"brand: {field} is {shown(value)}; accepted: a file name")
         if self.position not in POSITIONS:
             raise UsageError(
-                f"brand: position is {_shown(self.position)}; accepted: {', '.join(POSITIONS)}"
+                f"brand: position is {shown(self.position)}; accepted: {', '.join(POSITIONS)}"
             )
         if not _is_number(self.opacity) or not MIN_OPACITY <= self.opacity <= 1:
             raise UsageError(
-                f"brand: opacity is {_shown(self.opacity)}; accepted: {MIN_OPACITY} to 1",
+                f"brand: opacity is {shown(self.opacity)}; accepted: {MIN_OPACITY} to 1",
                 "a fainter signature could not be read",
             )
-
         self._check_contrast()
 
     def _check_contrast(self) -> None:
@@ -175,7 +175,7 @@ def _refuse_unknown(
 
 def _check_name(name: object, logo: object) -> None:
     if not isinstance(name, str):
-        raise UsageError(f"brand: name is {_shown(name)}; accepted: text")
+        raise UsageError(f"brand: name is {shown(name)}; accepted: text")
     if not name.strip() and logo is None:
         raise UsageError("brand: name is empty", "give a name, a logo or both; or use --no-brand")
     if len(name) > MAX_NAME:
@@ -185,14 +185,9 @@ def _check_name(name: object, logo: object) -> None:
 def _check_colour(field: str, value: object) -> None:
     if not isinstance(value, str) or not _COLOUR.fullmatch(value):
         raise UsageError(
-            f"brand: colour {field} is {_shown(value)}; accepted: #RRGGBB", 'as in "#2E5CFF"'
+            f"brand: colour {field} is {shown(value)}; accepted: #RRGGBB", 'as in "#2E5CFF"'
         )
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -23,8 +23,7 @@ _SCRIPTS = """
 _NOTO = ("NotoSans", *(f"NotoSans{script}" for script in _SCRIPTS.split()))
 _EMOJI_SLICES = 11  # each emoji sequence is whole in one of them
 _EMOJI = regex.compile(r"\p{Emoji_Presentation}|\p{Emoji}\ufe0f|\u20e3|\p{Regional_Indicator}")
-_JOINER, _AS_TEXT, _AS_EMOJI = "\u200d", "\ufe0e", "\ufe0f"
-
+_JOINER, _AS_TEXT = "\u200d", "\ufe0e"
 
 EM = 64_000  # units of an em in which glyphs are placed
 
@@ -74,13 +73,9 @@ class Face:
         return all(ord(c) in self.characters or is_invisible(c) for c in cluster)
 
 
+@lru_cache(maxsize=4096)
 def is_invisible(character: str) -> bool:
     """Joiners, direction marks and selectors: they shape what is around them."""
-    return _invisible(character)
-
-
-@lru_cache(maxsize=4096)
-def _invisible(character: str) -> bool:
     return bool(regex.fullmatch(r"\p{Default_Ignorable_Code_Point}", character))
 
 

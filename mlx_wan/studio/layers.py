@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .blocks import Placed
+from .blocks import CAP_HEIGHT, Placed, unit_of
 from .contrast import Colour
 from .formats import Box, Format
 from .typeset import draw_line
@@ -55,8 +55,7 @@ def soft_shape(placed: Placed, form: Format) -> tuple[Box, np.ndarray]:
 
     float32, about 1 under letters and 0 at the edge.
     """
-    unit = min(form.width, form.height) / 1080
-    blur = max(_BLUR * placed.size, _LEAST_BLUR * unit)
+    blur = max(_BLUR * placed.size, _LEAST_BLUR * unit_of(form))
     box = _grown(placed.box, math.ceil(4.5 * blur), form)
     x = box.left + (np.arange(-(-box.width // REDUCED)) + 0.5) * REDUCED
     y = box.top + (np.arange(-(-box.height // REDUCED)) + 0.5) * REDUCED
@@ -224,7 +223,7 @@ def _line_boxes(placed: Placed) -> list[tuple[float, float, float, float]]:
     boxes = [
         (
             x + line.left * placed.size,
-            baseline - max(line.top, 0.73) * placed.size,
+            baseline - max(line.top, CAP_HEIGHT) * placed.size,
             x + line.right * placed.size,
             baseline - min(line.bottom, 0) * placed.size,
         )

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from .blocks import Placed
+from .blocks import Placed, unit_of
 from .brand import Brand
 from .contrast import AIM, Colour, Need, Samples, colour_ratio
-from .formats import Box
+from .formats import Box, Format
 from .layers import REDUCED, Look, Painter, ink, scrim_layer, soft_shape, word_layer
 from .layout import lay_out
 from .logo import load_logo
@@ -197,7 +197,7 @@ class Overlay:
         if block.end >= self.storyboard.num_frames:
             left = 1.0  # the last picture keeps its words
         slide = min(
-            _SLIDE * min(self.format.width, self.format.height) / 1080,
+            _SLIDE * unit_of(self.format),
             self.format.safe.bottom - block.box.bottom,
         )
         return _ease(appeared) * _ease(left), (1 - _ease(appeared)) * slide
@@ -219,7 +219,7 @@ def _lightness(colour: Colour) -> float:
     return colour_ratio(colour, (0, 0, 0))
 
 
-def _reduced(box: Box, mask: np.ndarray, form: Any, height: int, width: int) -> np.ndarray:
+def _reduced(box: Box, mask: np.ndarray, form: Format, height: int, width: int) -> np.ndarray:
     """A mask of `box` as the mean over each pixel of a picture of height x width."""
     from PIL import Image
 

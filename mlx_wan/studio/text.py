@@ -1,8 +1,9 @@
 """Words as data: what is accepted, whole characters, reading time, where a line may break."""
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
+from typing import Any
 
 import regex
 
@@ -101,7 +102,7 @@ def check_readable(text: str, seconds: float, what: str) -> None:
         )
 
 
-def fitting_prefix(text: str, fits) -> int:  # type: ignore[no-untyped-def]
+def fitting_prefix(text: str, fits: Callable[[str], bool]) -> int:
     """How many characters of the text's beginning satisfy `fits`, which holds for shorter ones."""
     parts = graphemes(text)
     low, high = 0, len(parts)
@@ -175,7 +176,7 @@ def _language(text: str) -> str:
 
 
 @cache
-def _parser(language: str):  # type: ignore[no-untyped-def]
+def _parser(language: str) -> Any:
     import budoux
 
     return getattr(budoux, f"load_default_{language}_parser")()
