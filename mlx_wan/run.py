@@ -170,6 +170,8 @@ def free_output(output: str | None, stem: str, stage: str, *beside: str) -> Path
 
         path = free_name(stage_folder(stage) / f"{stem}.mp4", *beside)
     else:
+        if "\0" in output:
+            raise UsageError("output contains a NUL character", "remove it")
         path = expanded(output)
         if path.suffix.lower() != ".mp4":
             raise UsageError(f"output is {output!r}", "videos are written as .mp4")

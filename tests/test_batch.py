@@ -101,6 +101,12 @@ def test_the_words_of_a_csv_become_values(here, capsys):
     assert (first["line"], second["line"]) == (2, 3)
 
 
+def test_a_row_of_several_lines_is_told_by_its_first(here, capsys):
+    text = 'kind,topic\n\nlinkedin,"Data\nCentres"\nlinkedin,Rings\n'
+    assert batch("b.csv", text, "--dry-run", "--json") == 0
+    assert [item["line"] for item in told(capsys)["items"]] == [3, 5]
+
+
 def test_everything_wrong_is_listed_before_anything_is_made(here, made, capsys):
     text = YAML + (
         "- kind: portrait\n  topic: a\n"
@@ -162,6 +168,7 @@ def test_stopped_it_goes_on_where_it_stopped(here, made, capsys):
         ("b.yaml", "- {kind: linkedin, topic: a, no_brand: 1}"),
         ("b.yaml", "- {kind: linkedin, topic: a, output: [1]}"),
         ("b.yaml", "- {kind: linkedin, topic: a, model: 3}"),
+        ("b.json", '[{"kind": "linkedin", "topic": "a", "output": "a\\u0000b.mp4"}]'),
         ("b.yaml", "- {kind: linkedin, topic: a, quality: {a: 1}}"),
         ("b.yaml", "- {kind: youtube, hook: 3}"),
         ("b.yaml", "- {kind: generate, prompt: a, format: wide, steps: many}"),

@@ -137,7 +137,9 @@ HOSTILE = {
     "the storyboard is None": "",
     "the storyboard is 'words'": "words",
     "mapping values are not allowed": "a: b: c",
-    "integer string conversion": "duration: " + "9" * 5000,
+    "a number is too long (line 1": "duration: " + "9" * 5000,
+    "a number is too long (line 2": "format: wide\nduration: 0x" + "f" * 9000,
+    "merge keys are not accepted": "<<: {format: square}\nformat: wide",
 }
 
 

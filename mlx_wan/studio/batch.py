@@ -165,7 +165,8 @@ def _csv_entries(path: Path) -> list[tuple[int | None, Any]]:
             extra = row.pop(None, None)  # type: ignore[call-overload]  # more cells than columns
             cells = {name: cell.strip() for name, cell in row.items() if cell and cell.strip()}
             if cells or extra:
-                entries.append((reader.line_num, extra if extra else cells))
+                breaks = sum(cell.count("\n") for cell in (*row.values(), *(extra or ())) if cell)
+                entries.append((reader.line_num - breaks, extra if extra else cells))
     except csv.Error as error:
         raise UsageError(f"{path} is no valid CSV: line {reader.line_num}: {error}") from None
     return entries

@@ -25,6 +25,7 @@ from .storyboard import (
 )
 
 MAX_FILE_BYTES = 1_000_000
+MAX_DIGITS = 100  # of a whole number; Python shows none of more than 4,300
 
 
 def load_storyboard(path: str | Path) -> Storyboard:
@@ -176,7 +177,7 @@ def _read_yaml(text: str) -> Any:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """Plain data only: no aliases, no merge keys, no name twice."""
+        """Plain data only: no aliases, no merge keys, no name twice, no endless numbers."""
 
         def compose_node(self, parent: Any, index: Any) -> Any:
             if self.check_event(yaml.AliasEvent):
@@ -188,11 +189,18 @@ def _read_yaml(text: str) -> Any:
             for key, _ in node.value:
                 if not isinstance(key, yaml.ScalarNode):
                     raise ValueError(f"a name is not text{_where(key.start_mark)}")
+                if key.tag == "tag:yaml.org,2002:merge":
+                    raise ValueError(f"merge keys are not accepted{_where(key.start_mark)}")
                 if key.value in seen:
                     where = _where(key.start_mark)
                     raise ValueError(f"the name {key.value[:80]!r} appears twice{where}")
                 seen.add(key.value)
             return super().construct_mapping(node, deep)
+
+        def construct_scalar(self, node: Any) -> Any:
+            if node.tag == "tag:yaml.org,2002:int" and len(node.value) > MAX_DIGITS:
+                raise ValueError(f"a number is too long{_where(node.start_mark)}")
+            return super().construct_scalar(node)
 
     try:
         return yaml.load(text, Loader)  # a SafeLoader
