@@ -1,6 +1,7 @@
 """`mlx-wan batch`: many videos from one file, all checked before the first one starts."""
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -158,7 +159,7 @@ def _type(annotation: Any) -> type:
 def _refuse(problems: list[str], as_json: bool) -> None:
     """All that is wrong, and nothing is made."""
     problems.sort(key=lambda line: int(line.split()[1].rstrip(":")))
-    told = f"{len(problems)} of the items are wrong; nothing was made"
+    told = f"mistakes in the items: {len(problems)}; nothing was made"
     for problem in problems:
         print(f"error: {plain(problem)}", file=sys.stderr)
     print(f"error: {told}", file=sys.stderr)
@@ -216,4 +217,7 @@ def _table(
     table = Table(*header, box=None, padding=(0, 2, 0, 0))
     for row in rows:
         table.add_row(*(Text(plain(cell)) for cell in row))
-    Console(stderr=stderr).print(table)
+    for column in table.columns:
+        column.overflow = "fold"  # a path that is cut short is of no use
+    piped = not (stderr or sys.stdout.isatty() or "COLUMNS" in os.environ)
+    Console(stderr=stderr, width=10_000 if piped else None).print(table)

@@ -18,7 +18,7 @@ def doctor(as_json: Json = False) -> None:
     models = facts.pop("models")
     for label, value in facts.items():
         print(f"{label + ':':18}{value}")
-    print(f"{'models:':18}{len(models)} in {facts['models folder']}")
+    print(f"{'models:':18}{len(models)}")
     for name, about in models.items():
         print(f"  {name}: {about}")
 

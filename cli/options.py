@@ -49,7 +49,7 @@ Fps = Annotated[int | None, typer.Option(help="Frames per second.", rich_help_pa
 Output = Annotated[
     str | None,
     typer.Option(
-        "--output", "-o", help="MP4 to write. Default: named after the prompt, in the library."
+        "--output", "-o", help="MP4 to write. Default: named after what it shows, in the library."
     ),
 ]
 Steps = Annotated[int | None, typer.Option(help="Denoise steps.", rich_help_panel=_SAMPLING)]

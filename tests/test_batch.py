@@ -216,3 +216,13 @@ def test_guidance_is_a_number_or_words(here, capsys):
 def test_a_missing_file_is_told(here, capsys):
     assert run(["batch", "missing.yaml"]) == 2
     assert "missing.yaml" in capsys.readouterr().err
+
+
+def test_the_table_gives_paths_whole(capsys, monkeypatch):
+    from mlx_wan.cli.batch import _print_table
+
+    monkeypatch.delenv("COLUMNS", raising=False)
+    path = "/videos/" + "long/" * 40 + "x.mp4"
+    row = {"number": 1, "kind": "linkedin", "title": "Hi", "state": "made", "result": path}
+    _print_table([row])
+    assert path in capsys.readouterr().out
