@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 READABLE = 4.5
-AIM = 4.85  # a margin for dither and for what the encoder does
+AIM = 5.2  # a margin for dither, for what the encoder does, and for the pixels beside the letters
 SHARE = 0.05  # of the pixels may have less
 _SAMPLES = 60_000  # of a block, over all its frames
 _HALVINGS = 9
