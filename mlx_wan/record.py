@@ -115,6 +115,8 @@ def read_json(path: str | Path) -> dict[str, Any]:
     """A JSON object from a small file. Raises UsageError saying what is wrong with it."""
     path = Path(path)
     try:
+        if path.exists() and not path.is_file():  # a pipe or device may never end
+            raise UsageError(f"{path} is not a file", "give a JSON file")
         if path.stat().st_size > _MAX_RECORD_BYTES:
             raise UsageError(f"{path} is too large for a settings file", "16 MB are accepted")
         data = json.loads(path.read_text(encoding="utf-8"))

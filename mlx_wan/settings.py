@@ -88,7 +88,10 @@ def is_inside(relative: str) -> bool:
 
 def shown(value: Any) -> str:
     """A wrong value as an error shows it: short, on one line."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # Python prints no number of thousands of digits
+        text = f"a {type(value).__name__} too large to be shown"
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -18,9 +18,16 @@ from mlx_wan.settings import is_inside
 from .places import OWN_FOLDER, STAGES, SUFFIXES, write_whole
 
 FOLDER = "moves"
-KINDS = ("move", "import", "delete", "tag")
+# kind -> whether it has a source, whether it has a target
+KINDS = {
+    "move": (True, True),
+    "import": (False, True),
+    "delete": (True, False),
+    "tag": (True, False),
+}
 # copying: the source counts, hidden copies are removed. placing: the copies are whole and count.
 PHASES = ("copying", "placing")
+_TOO_MUCH = (RecursionError, OverflowError)
 _MTIME_SLACK = 2_000_000_000  # ns; what coarse file systems round by
 
 
@@ -88,8 +95,10 @@ def read_journals(root: Path) -> Iterator[Journal]:
     """All unfinished work. Raises MlxWanError for a journal that is none of ours."""
     for path in sorted(_folder(root).glob("*.json")):
         try:
+            if not path.is_file():  # a pipe may never end
+                raise ValueError
             journal = _parse(json.loads(path.read_bytes()))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, *_TOO_MUCH):
             raise MlxWanError(
                 f"{path} is damaged: it says what was being done to a video",
                 "move it elsewhere, then `mlx-wan library verify` shows what is left to do",
@@ -108,7 +117,7 @@ def _parse(data: dict[str, Any]) -> Journal:
     )
     fine = (
         ID_PATTERN.fullmatch(journal.id)
-        and journal.kind in KINDS
+        and KINDS.get(journal.kind) == (journal.source is not None, journal.target is not None)
         and journal.phase in PHASES
         and set(journal.files) <= set(SUFFIXES)
         and all(_is_ours(spot.path) for spot in journal.spots())
@@ -119,7 +128,12 @@ def _parse(data: dict[str, Any]) -> Journal:
 
 
 def _is_ours(path: str) -> bool:
-    return is_inside(path) and path.split("/")[0] in STAGES and path.endswith(".mp4")
+    return (
+        is_inside(path)
+        and "\0" not in path
+        and path.split("/")[0] in STAGES
+        and path.endswith(".mp4")
+    )
 
 
 def _folder(root: Path) -> Path:

@@ -15,6 +15,7 @@ from typing import Any
 
 from mlx_wan.errors import MlxWanError, UsageError
 from mlx_wan.home import expanded, home
+from mlx_wan.settings import shown
 
 STAGES = ("raw", "processed", "published")
 OWN_FOLDER = ".library"
@@ -122,7 +123,7 @@ def _configured(variable: str, key: str) -> Path | None:
         if value is None:
             return None
     if not isinstance(value, str) or not value or "\0" in value:
-        raise UsageError(f"{where} is {value!r}, not a folder", f'as in {key} = "~/videos"')
+        raise UsageError(f"{where} is {shown(value)}, not a folder", f'as in {key} = "~/videos"')
     path = expanded(value)
     if not path.is_absolute():
         raise UsageError(f"{where} is {value!r}", "give the whole path, beginning with / or ~")
@@ -132,6 +133,8 @@ def _configured(variable: str, key: str) -> Path | None:
 def _config() -> dict[str, Any]:
     path = home() / "config.toml"
     try:
+        if path.exists() and not path.is_file():  # a pipe or device may never end
+            raise UsageError(f"{path} is not a file", "mend it or remove it")
         with path.open("rb") as file:
             return tomllib.loads(file.read(1_000_000).decode("utf-8"))
     except FileNotFoundError:

@@ -17,6 +17,7 @@ from typing import Any
 from mlx_wan.errors import MlxWanError, UsageError
 from mlx_wan.files import complete_or_absent
 from mlx_wan.home import expanded, home
+from mlx_wan.record import read_json
 from mlx_wan.settings import shown
 
 from .storyboard_file import read_data, read_text
@@ -89,9 +90,9 @@ class Progress:
         self.path = home() / "batches" / f"{name}.json"
         self._done: dict[str, dict[str, Any]] = {}
         try:
-            found = json.loads(self.path.read_text(encoding="utf-8"))
+            found = read_json(self.path)
             self._done = {key: dict(value) for key, value in found["done"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (MlxWanError, ValueError, KeyError, TypeError, AttributeError):
             pass  # nothing is done, or nobody knows it
 
     def video(self, item: Item) -> Path | None:
@@ -122,7 +123,7 @@ def _data_entries(path: Path) -> list[tuple[int | None, Any]]:
     data = read_data(path)
     defaults: dict[str, Any] = {}
     if isinstance(data, dict):
-        unknown = sorted(data.keys() - {"videos", "defaults"})
+        unknown = sorted(data.keys() - {"videos", "defaults"}, key=str)
         defaults = data.get("defaults") or {}
         if unknown or not isinstance(defaults, dict):
             raise UsageError(

@@ -208,6 +208,8 @@ def _read_yaml(text: str) -> Any:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "not YAML"
         raise ValueError(f"{problem}{_where(mark) if mark else ''}") from None
+    except (LookupError, AttributeError, TypeError, OverflowError):  # as in `!!bool perhaps`
+        raise ValueError("a value is not of the type it is said to have") from None
 
 
 def _where(mark: Any) -> str:
