@@ -72,7 +72,7 @@ def _read() -> dict[str, Any]:
         if not os.path.lexists(file):
             return _empty()
         if file.exists() and not file.is_file():  # a pipe or device may never end
-            raise BadFileError(f"{file} is not a file", "mend or move it")
+            raise BadFileError(f"{file} cannot be read: it is no file", "mend or move it")
         if file.stat().st_size > _MAX_BYTES:
             raise BadFileError(f"{file} is too large to be the list of models", _ACCEPTED)
         data = strict_json(file.read_bytes())
