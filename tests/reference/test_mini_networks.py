@@ -6,29 +6,29 @@ import numpy as np
 import pytest
 import torch
 
-import mlx_wan.bench.mini as mini
 from mlx_wan.bench.mini.batches import TOKENIZER, Captions
 from mlx_wan.bench.mini.model_umt5 import load_text_encoder
 from mlx_wan.bench.mini.model_wan import load_transformer
+from mlx_wan.bench.mini.original import write_original
 from mlx_wan.convert import convert
 from mlx_wan.loading import load_network, open_model
 
 pytestmark = pytest.mark.reference
 
-WEIGHTS = Path(mini.__file__).parent / "weights"
-
 
 def test_trained_networks_agree_with_the_engine(tmp_path: Path) -> None:
     import mlx.core as mx  # after torch, which shares names with the BLAS that comes with it
 
-    captions = Captions(WEIGHTS / TOKENIZER, text_len=128)
+    weights = tmp_path / "original"
+    write_original(weights)
+    captions = Captions(weights / TOKENIZER, text_len=128)
     ids, lengths = captions.encode(["slow blue aurora over a dark background", "red rings", ""])
     noisy, sigma = torch.randn(3, 16, 5, 6, 10), torch.tensor([0.05, 0.6, 0.97])
     with torch.no_grad():
-        embeds = load_text_encoder(WEIGHTS)(ids, lengths)
-        velocity = load_transformer(WEIGHTS, "high_noise_model")(noisy, sigma, embeds, lengths)
+        embeds = load_text_encoder(weights)(ids, lengths)
+        velocity = load_transformer(weights, "high_noise_model")(noisy, sigma, embeds, lengths)
 
-    folder = open_model(convert(WEIGHTS, tmp_path / "mini", model="wan-mini", dtype="fp16"))
+    folder = open_model(convert(weights, tmp_path / "mini", model="wan-mini", dtype="fp16"))
     encoder, network = load_network(folder["text_encoder"]), load_network(folder["high_noise"])
     for i, length in enumerate(lengths.tolist()):
         ours = encoder(mx.array(ids[i : i + 1, :length].numpy()))
