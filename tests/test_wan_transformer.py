@@ -186,6 +186,15 @@ def test_published_sizes(name):
     assert model.tokens((1, 21, 90, 160, in_dim)) == 75_600
 
 
+def forward_peak(model, latents, conditioning):
+    """Bytes a forward adds. Too few, where memory of earlier work is freed while it is measured."""
+    mx.synchronize()
+    before = mx.get_active_memory()
+    mx.reset_peak_memory()
+    mx.eval(model(latents, 500, conditioning))
+    return mx.get_peak_memory() - before
+
+
 def test_memory_grows_with_tokens_not_their_square():
     model = wan_transformer(dim=32)
     peaks = []
@@ -193,10 +202,7 @@ def test_memory_grows_with_tokens_not_their_square():
         latents = normal(1, 5, side, side, 4)
         conditioning = model.condition(normal(1, 5, 16, seed=1), (5, side // 2, side // 2))
         mx.eval(latents)
-        before = mx.get_active_memory()
-        mx.reset_peak_memory()
-        mx.eval(model(latents, 500, conditioning))
-        peaks.append(mx.get_peak_memory() - before)
+        peaks.append(max(forward_peak(model, latents, conditioning) for _ in range(3)))
     assert peaks[1] < 4.2 * peaks[0] and peaks[2] < 4.2 * peaks[1]
 
 
