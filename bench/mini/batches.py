@@ -12,6 +12,16 @@ from .dataset import Entry, entry
 from .encode import load_shard
 
 TOKENIZER = Path("google/umt5-xxl/spiece.model")  # in a checkpoint folder
+# How often a motif is drawn. Which way rings, auroras and particles move is learnt last; the
+# gradient has no direction and the sweep's is learnt first.
+SHARES = {
+    "rings": 2.5,
+    "aurora": 1.5,
+    "particles": 1.5,
+    "waves": 1.2,
+    "gradient": 0.6,
+    "sweep": 0.6,
+}
 
 
 class LatentStore:
@@ -22,6 +32,7 @@ class LatentStore:
         self.seen: set[str] = set()
         self.entries: dict[tuple[int, int], np.ndarray] = {}
         self.latents: dict[tuple[int, int], np.ndarray] = {}  # (n, 16, 5, h, w) float16
+        self.chances: dict[tuple[int, int], np.ndarray] = {}  # of each pair
         self.refresh()
 
     def refresh(self) -> None:
@@ -34,6 +45,13 @@ class LatentStore:
                     latents = np.concatenate([self.latents[size], latents])
                 self.entries[size], self.latents[size] = entries, latents
             self.seen.add(path.name)
+        for size, entries in self.entries.items():
+            if size not in self.chances or len(self.chances[size]) != len(entries) // 2:
+                self.chances[size] = self._chances(entries[::2])
+
+    def _chances(self, entries: np.ndarray) -> np.ndarray:
+        shares = np.array([SHARES.get(entry(int(i)).look.motif, 1.0) for i in entries])
+        return shares / shares.sum()
 
     def __len__(self) -> int:
         return sum(map(len, self.entries.values()))
@@ -46,7 +64,7 @@ class LatentStore:
         sizes = list(self.entries)
         shares = np.array([len(self.entries[size]) for size in sizes]) / len(self)
         size = sizes[int(rng.choice(len(sizes), p=shares))]
-        pairs = rng.integers(len(self.entries[size]) // 2, size=count // 2)
+        pairs = rng.choice(len(self.chances[size]), size=count // 2, p=self.chances[size])
         rows = np.stack([2 * pairs, 2 * pairs + 1], axis=1).ravel()
         return self.entries[size][rows], torch.from_numpy(self.latents[size][rows]).float()
 
