@@ -1,0 +1,60 @@
+"""`compare`: a result folder is made, or gone on with where it was left."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mlx_wan.errors import UsageError
+
+from .experiment import Experiment, Plans, describe, difference
+from .results import EXPERIMENT, StoredExperiment, locked, read_experiment, write_experiment
+from .runner import CHILD, TIMEOUT, Progress, run_missing
+
+
+def compare(
+    experiment: Experiment,
+    folder: Path,
+    *,
+    timeout: float = TIMEOUT,
+    report: Callable[[Progress], None] = lambda progress: None,
+    child: Sequence[str] = CHILD,
+    plans: Plans | None = None,
+) -> StoredExperiment:
+    """Make every run of the experiment that `folder` lacks.
+
+    Raises UsageError when the folder holds another experiment, naming the difference, or other
+    things; MlxWanError when another process is at work there.
+    """
+    plans = plans or Plans(experiment)
+    here = json.loads(json.dumps(describe(experiment, plans)))  # as it will be read again
+    _check_place(folder)
+    with locked(folder):
+        begin(folder, here)
+        run_missing(folder, experiment.runs, plans, timeout=timeout, report=report, child=child)
+        return read_experiment(folder)
+
+
+def begin(folder: Path, here: dict[str, Any]) -> None:
+    """Write the experiment, or check that it is the one that is there."""
+    if not (folder / EXPERIMENT).exists():
+        write_experiment(folder, here)
+        return
+    there = read_experiment(folder).data
+    if found := difference(there, here):
+        raise UsageError(
+            f"{folder} holds another comparison: {found}",
+            "give another --report folder, or the settings it was begun with",
+        )
+
+
+def _check_place(folder: Path) -> None:
+    """Refuse a folder of other things, before anything is written there."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file", "give a folder: --report DIR")
+    if folder.is_dir() and not (folder / EXPERIMENT).exists():
+        others = [path.name for path in folder.iterdir() if path.name != ".lock"]
+        if others:
+            raise UsageError(
+                f"{folder} holds other things, as {min(others)}", "give a new folder: --report DIR"
+            )

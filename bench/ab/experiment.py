@@ -1,0 +1,218 @@
+"""One comparison as data: variants, prompts, seeds, and every plan that follows from them."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from mlx_wan.errors import MemoryPlanError, MlxWanError, UsageError
+from mlx_wan.plan import Plan
+from mlx_wan.planning import plan_for
+from mlx_wan.request import MAX_SEED, Request
+
+from .facts import facts
+from .prompts import Prompt
+from .schedule import Run, schedule
+from .variants import Variant, precision, request_settings
+
+FORMAT, VERSION = "mlx-wan-experiment", 1
+MAX_SEEDS, MAX_REPEATS, MAX_RUNS = 100, 100, 100_000
+SIZE = ("width", "height", "num_frames", "fps", "image", "negative_prompt")
+_IN_PLANS = (  # what of a plan is told as a difference, in this order
+    *("model", "width", "height", "num_frames", "fps", "steps", "solver", "shift"),
+    *("negative_prompt", "tokens", "forwards", "flops"),
+)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is compared. `common` are the settings all share: size, frames, image, quality ...
+
+    Plans differ between prompts only by text and seed, or by density where quality is "auto".
+    """
+
+    variants: tuple[Variant, ...]
+    prompts: tuple[Prompt, ...]
+    seeds: tuple[int, ...]
+    repeats: int = 1
+    order_seed: int = 0
+    common: dict[str, Any] = field(default_factory=dict)
+    memory_limit: int | None = None
+
+    def __post_init__(self) -> None:
+        check_seeds(self.seeds)
+        if not 1 <= self.repeats <= MAX_REPEATS:
+            raise UsageError(f"repeats is {self.repeats}", f"accepted: 1 to {MAX_REPEATS}")
+        count = len(self.variants) * (1 + len(self.prompts) * len(self.seeds) * self.repeats)
+        if count > MAX_RUNS:
+            raise UsageError(f"these are {count:,} runs", f"accepted: up to {MAX_RUNS:,}")
+
+    @property
+    def runs(self) -> list[Run]:
+        """All runs in their order, the warm-ups first."""
+        return schedule(
+            [variant.id for variant in self.variants],
+            [prompt.id for prompt in self.prompts],
+            self.seeds,
+            self.repeats,
+            self.order_seed,
+        )
+
+
+class Plans:
+    """The plans of an experiment's runs, made once per variant and density, so that each run of a
+    variant is planned for the same free memory. Making them checks every variant.
+    """
+
+    def __init__(self, experiment: Experiment):
+        self.experiment = experiment
+        self._prompts = {prompt.id: prompt for prompt in experiment.prompts}
+        densities = dict.fromkeys(prompt.density for prompt in experiment.prompts)
+        self.base = {
+            (variant.id, density): _plan(variant, density, experiment)
+            for variant in experiment.variants
+            for density in densities
+        }
+
+    def __getitem__(self, run: Run) -> Plan:
+        prompt = self._prompts[run.prompt]
+        return replace(
+            self.base[run.variant, prompt.density], prompt=prompt.text, seed=run.seed, output=None
+        )
+
+    def of(self, variant: str) -> dict[str, Plan]:
+        """The plans of a variant, by density."""
+        return {density: plan for (id, density), plan in self.base.items() if id == variant}
+
+
+def describe(experiment: Experiment, plans: Plans) -> dict[str, Any]:
+    """`experiment.json`: what the result folder says of itself."""
+    variants = {v.id: _described(v, plans.of(v.id)) for v in experiment.variants}
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        **facts(),
+        "variants": variants,
+        "prompts": [asdict(prompt) for prompt in experiment.prompts],
+        "seeds": list(experiment.seeds),
+        "repeats": experiment.repeats,
+        "order_seed": experiment.order_seed,
+        "common": experiment.common,
+        "plan_differences": _plan_differences(variants),
+    }
+
+
+def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
+    """Why a folder with `experiment.json` `there` cannot take the runs of `here`; None if it can.
+
+    The commit may differ, and where a model lies; it tells nothing that the fingerprint does not.
+    """
+    for name in ("variants", "prompts", "seeds", "repeats", "order_seed", "common"):
+        if found := _first_difference(name, there.get(name), here[name]):
+            return found
+    for name in ("machine", "versions"):
+        if found := _first_difference(name, there.get(name), here[name]):
+            return found
+    return None
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Raise UsageError unless they are few, different and seeds."""
+    fine = all(type(seed) is int and 0 <= seed <= MAX_SEED for seed in seeds)
+    if not seeds or len(seeds) > MAX_SEEDS or not fine or len(set(seeds)) < len(seeds):
+        raise UsageError(
+            f"seeds are {', '.join(map(str, seeds))[:200] or 'none'}",
+            f"accepted: up to {MAX_SEEDS} different whole numbers from 0, as in 0,1",
+        )
+
+
+def _plan(variant: Variant, density: str, experiment: Experiment) -> Plan:
+    from mlx_wan.studio.profiles import PROFILES
+    from mlx_wan.studio.shots import render_size
+
+    common = {name: experiment.common.get(name) for name in SIZE}
+    values = {name: value for name, value in common.items() if value is not None}
+    values |= request_settings(variant.spec, experiment.common)
+    quality = values.pop("quality", None)
+    if quality is not None:
+        profile = PROFILES[density if quality == "auto" else quality]
+        values.setdefault("steps", profile.steps)
+        if not {"width", "height"} & values.keys():
+            shape = variant.folder.preset.sizes[0]
+            values["width"], values["height"] = render_size(variant.folder, shape, profile.area)
+    try:
+        request = Request("a prompt", model=str(variant.folder.path), seed=0, **values)
+        return plan_for(request, variant.folder, memory_limit=experiment.memory_limit)
+    except MemoryPlanError as error:
+        raise MemoryPlanError(f"variant {variant.label}: {error.message}", error.hint) from None
+    except MlxWanError as error:
+        raise type(error)(f"variant {variant.label}: {error.message}", error.hint) from None
+
+
+def _described(variant: Variant, plans: Mapping[str, Plan]) -> dict[str, Any]:
+    folder = variant.folder
+    return {
+        "label": variant.label,
+        "model": folder.preset.id,
+        "model_path": str(folder.path.absolute()),
+        "fingerprint": folder.fingerprint,
+        "bytes": sum(component.nbytes for component in folder.components.values()),
+        "asked": variant.spec.settings,
+        "settings": {"precision": precision(folder)} | _by_density(plans),
+    }
+
+
+def _by_density(plans: Mapping[str, Plan]) -> dict[str, Any]:
+    """Each setting of the plans: one value, or one for each density where they differ."""
+    each = {density: _settings(plan) for density, plan in plans.items()}
+    names = dict.fromkeys(name for settings in each.values() for name in settings)
+    joined: dict[str, Any] = {}
+    for name in names:
+        values = {density: settings.get(name) for density, settings in each.items()}
+        first = next(iter(values.values()))
+        joined[name] = first if all(value == first for value in values.values()) else values
+    return joined
+
+
+def _settings(plan: Plan) -> dict[str, Any]:
+    settings = {name: getattr(plan, name) for name in _IN_PLANS}
+    for expert in plan.experts:
+        if expert.last_step > expert.first_step:
+            settings[f"{expert.name}.guidance_scale"] = expert.guidance_scale
+            settings[f"{expert.name}.steps"] = expert.last_step - expert.first_step
+    return settings
+
+
+def _plan_differences(variants: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Settings that are not the same in all variants, with the value of each in order."""
+    all_settings = [about["settings"] for about in variants.values()]
+    names = dict.fromkeys(name for settings in all_settings for name in settings)
+    told = {name: [settings.get(name) for settings in all_settings] for name in names}
+    weights = [about["fingerprint"] for about in variants.values()]
+    differing = {k: v for k, v in told.items() if any(value != v[0] for value in v)}
+    return differing | ({"weights": weights} if len(set(weights)) > 1 else {})
+
+
+def _first_difference(name: str, there: Any, here: Any) -> str | None:
+    """The first place where two pieces of plain data differ, in words."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        for key in dict.fromkeys([*there, *here]):
+            if key != "model_path" and (
+                found := _first_difference(f"{name}.{key}", there.get(key), here.get(key))
+            ):
+                return found
+        return None
+    if isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
+        for i, pair in enumerate(zip(there, here, strict=True)):
+            if found := _first_difference(f"{name}[{i}]", *pair):
+                return found
+        return None
+    if type(there) is type(here) and there == here:
+        return None
+    return f"{name} is {_brief(there)} there and {_brief(here)} here"
+
+
+def _brief(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,158 @@
+"""Runs what a result folder still lacks, one child process each, and counts what fails."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlx_wan.errors import MlxWanError
+
+from . import results
+from .experiment import Plans
+from .facts import commit
+from .schedule import Run
+
+CHILD = (sys.executable, "-m", "mlx_wan.bench.ab.child")
+TIMEOUT = 6 * 3600.0  # seconds of one run
+_DISK_FULL = 64_000_000  # bytes left below which a failure is the disk's, not the model's
+_LOG = "child.log"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One run is over: the `number`-th of `total`, `left` of them still to come."""
+
+    run: Run
+    number: int
+    total: int
+    left: int
+    state: str
+    seconds: float
+    error: str | None
+
+
+def run_missing(
+    folder: Path,
+    runs: Sequence[Run],
+    plans: Plans,
+    *,
+    timeout: float = TIMEOUT,
+    report: Callable[[Progress], None] = lambda progress: None,
+    child: Sequence[str] = CHILD,
+) -> int:
+    """Make all runs that are not in `folder` yet, in order; returns how many.
+
+    For the one that holds the folder's lock. A run that crashes, takes longer than `timeout`
+    seconds or runs out of memory is kept as a failed run. Raises MlxWanError when the disk is full;
+    after that, an interrupt or a kill, the same call goes on with the run that was not finished.
+    """
+    results.remove_unfinished(folder)
+    there = results.present(folder)
+    missing = [run for run in runs if run.name not in there]
+    at = commit()
+    for count, run in enumerate(missing, 1):
+        start = time.perf_counter()
+        data = _make(folder, run, plans, timeout, child, at)
+        number = len(runs) - len(missing) + count
+        seconds = time.perf_counter() - start
+        left = len(missing) - count
+        state, error = data["state"], data["error"]
+        report(Progress(run, number, len(runs), left, state, seconds, error))
+    return len(missing)
+
+
+def _make(
+    folder: Path, run: Run, plans: Plans, timeout: float, child: Sequence[str], at: str | None
+) -> dict[str, Any]:
+    """One run from start to its place in the folder; returns its run.json."""
+    work = results.work_folder(folder, run)
+    (work / "job.json").write_text(json.dumps(plans[run].to_dict()))
+    data: dict[str, Any] = {
+        "variant": run.variant,
+        "prompt": run.prompt,
+        "seed": run.seed,
+        "repeat": run.repeat,
+        "warmup": run.warmup,
+        "commit": at,
+        "started": _now(),
+    }
+    problem = run_child([*child, str(work)], work / _LOG, timeout)
+    told = _told(work)
+    if problem is None and "video" not in told:
+        problem = "it ended without a result"
+    error = told.get("error") or problem
+    if error is not None and _disk_is_full(work):
+        raise MlxWanError(
+            f"the disk of {folder} is full: {error}", "make room; the same command goes on"
+        )
+    if error is None:
+        (work / _LOG).unlink()
+    else:
+        told = {"error": str(error), "video": None, "latents": None}
+        for name in (results.VIDEO, results.LATENTS):
+            (work / name).unlink(missing_ok=True)
+    for name in ("job.json", "result.json"):
+        (work / name).unlink(missing_ok=True)
+    state = "done" if error is None else "failed"
+    data |= {"state": state, "error": None, "finished": _now(), "metrics": {}, "gates": {}} | told
+    results.keep_run(work, run, data)
+    return data
+
+
+def run_child(command: Sequence[str], log: Path, timeout: float) -> str | None:
+    """Run a command to its end; what went wrong, or None. It dies with us and when interrupted."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C reaches us alone, and we end it
+        )
+        try:
+            code = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return f"it took longer than {timeout:g} s"
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            assert process.stdin
+            process.stdin.close()
+    if code < 0:
+        name = signal.Signals(-code).name
+        return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+    return f"exit code {code}: {_last_line(log)}" if code else None
+
+
+def _told(work: Path) -> dict[str, Any]:
+    try:
+        told = json.loads((work / "result.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _last_line(log: Path) -> str:
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 4000))
+        lines = file.read().decode(errors="replace").strip().splitlines()
+    return lines[-1][:500] if lines else "nothing was printed"
+
+
+def _disk_is_full(work: Path) -> bool:
+    system = os.statvfs(work)
+    return system.f_bavail * system.f_frsize < _DISK_FULL
+
+
+def _now() -> str:
+    """UTC with milliseconds: runs sort by it."""
+    seconds = time.time()
+    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    return f"{whole}.{int(seconds * 1000) % 1000:03}Z"
