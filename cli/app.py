@@ -7,6 +7,7 @@ import typer
 from mlx_wan import __version__
 
 from .batch import batch
+from .bench import bench_app
 from .brand import brand_app
 from .convert import convert
 from .doctor import doctor
@@ -28,6 +29,7 @@ for _command in (generate, linkedin, youtube, batch, plan, convert, doctor):
     app.command()(_command)
 app.add_typer(library_app)
 app.add_typer(brand_app)
+app.add_typer(bench_app)
 
 
 def _print_version(wanted: bool) -> None:

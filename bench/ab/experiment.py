@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from mlx_wan.errors import MemoryPlanError, MlxWanError, UsageError
+from mlx_wan.errors import MlxWanError, UsageError
 from mlx_wan.plan import Plan
 from mlx_wan.planning import plan_for
 from mlx_wan.request import MAX_SEED, Request
@@ -20,7 +20,7 @@ MAX_SEEDS, MAX_REPEATS, MAX_RUNS = 100, 100, 100_000
 SIZE = ("width", "height", "num_frames", "fps", "image", "negative_prompt")
 _IN_PLANS = (  # what of a plan is told as a difference, in this order
     *("model", "width", "height", "num_frames", "fps", "steps", "solver", "shift"),
-    *("negative_prompt", "tokens", "forwards", "flops"),
+    *("negative_prompt", "image_sha256", "tokens", "forwards", "flops"),
 )
 
 
@@ -144,8 +144,6 @@ def _plan(variant: Variant, density: str, experiment: Experiment) -> Plan:
     try:
         request = Request("a prompt", model=str(variant.folder.path), seed=0, **values)
         return plan_for(request, variant.folder, memory_limit=experiment.memory_limit)
-    except MemoryPlanError as error:
-        raise MemoryPlanError(f"variant {variant.label}: {error.message}", error.hint) from None
     except MlxWanError as error:
         raise type(error)(f"variant {variant.label}: {error.message}", error.hint) from None
 

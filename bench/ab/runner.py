@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mlx_wan.errors import MlxWanError
+from mlx_wan.plan import Plan
 
 from . import results
 from .experiment import Plans
@@ -21,7 +22,6 @@ from .schedule import Run
 CHILD = (sys.executable, "-m", "mlx_wan.bench.ab.child")
 TIMEOUT = 6 * 3600.0  # seconds of one run
 _DISK_FULL = 64_000_000  # bytes left below which a failure is the disk's, not the model's
-_LOG = "child.log"
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,6 @@ def _make(
 ) -> dict[str, Any]:
     """One run from start to its place in the folder; returns its run.json."""
     work = results.work_folder(folder, run)
-    (work / "job.json").write_text(json.dumps(plans[run].to_dict()))
     data: dict[str, Any] = {
         "variant": run.variant,
         "prompt": run.prompt,
@@ -82,30 +81,42 @@ def _make(
         "commit": at,
         "started": _now(),
     }
-    problem = run_child([*child, str(work)], work / _LOG, timeout)
-    told = _told(work)
-    if problem is None and "video" not in told:
-        problem = "it ended without a result"
-    error = told.get("error") or problem
+    told = run_plan(plans[run], work, timeout, child)
+    error = told["error"]
     if error is not None and _disk_is_full(work):
         raise MlxWanError(
             f"the disk of {folder} is full: {error}", "make room; the same command goes on"
         )
-    if error is None:
-        (work / _LOG).unlink()
-    else:
-        told = {"error": str(error), "video": None, "latents": None}
-        for name in (results.VIDEO, results.LATENTS):
-            (work / name).unlink(missing_ok=True)
-    for name in ("job.json", "result.json"):
-        (work / name).unlink(missing_ok=True)
     state = "done" if error is None else "failed"
-    data |= {"state": state, "error": None, "finished": _now(), "metrics": {}, "gates": {}} | told
+    data |= {"state": state, "finished": _now(), "metrics": {}, "gates": {}} | told
     results.keep_run(work, run, data)
     return data
 
 
-def run_child(command: Sequence[str], log: Path, timeout: float) -> str | None:
+def run_plan(
+    plan: Plan, work: Path, timeout: float, child: Sequence[str] = CHILD
+) -> dict[str, Any]:
+    """A plan's video and latents in the empty folder `work`, made by a child process.
+
+    Returns what the child measured, with "error" None; else what went wrong, and no video is left.
+    """
+    job, result, log = work / "job.json", work / "result.json", work / "child.log"
+    job.write_text(json.dumps(plan.to_dict()))
+    problem = _run_child([*child, str(work)], log, timeout)
+    told = _read_told(result)
+    if problem is None and "video" not in told:
+        problem = "it ended without a result"
+    job.unlink()
+    result.unlink(missing_ok=True)
+    if problem is None:
+        log.unlink()
+        return told | {"error": None}
+    for name in (results.VIDEO, results.LATENTS):
+        (work / name).unlink(missing_ok=True)
+    return {"error": str(told.get("error", problem)), "video": None, "latents": None}
+
+
+def _run_child(command: Sequence[str], log: Path, timeout: float) -> str | None:
     """Run a command to its end; what went wrong, or None. It dies with us and when interrupted."""
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -131,9 +142,9 @@ def run_child(command: Sequence[str], log: Path, timeout: float) -> str | None:
     return f"exit code {code}: {_last_line(log)}" if code else None
 
 
-def _told(work: Path) -> dict[str, Any]:
+def _read_told(result: Path) -> dict[str, Any]:
     try:
-        told = json.loads((work / "result.json").read_text())
+        told = json.loads(result.read_text())
     except (OSError, ValueError):
         return {}
     return told if isinstance(told, dict) else {}

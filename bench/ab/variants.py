@@ -194,8 +194,11 @@ def build_variants(
 
 
 def request_settings(spec: Spec, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The variant's settings by the names of a Request, besides "quality"."""
-    settings = {k: v for k, v in defaults.items() if v is not None} | spec.settings
+    """The settings by the names of a Request, besides "quality"; the variant's own ones win."""
+    settings = {k: v for k, v in defaults.items() if v is not None}
+    if any(name.startswith("guidance") for name in spec.settings):
+        settings = {k: v for k, v in settings.items() if not k.startswith("guidance")}
+    settings |= spec.settings
     values = {k: v for k, v in settings.items() if k in ("steps", "solver", "shift", "quality")}
     scales = {k.partition(".")[2]: v for k, v in settings.items() if k.startswith("guidance.")}
     if scales and "guidance" in settings:
