@@ -2,11 +2,12 @@
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .errors import MlxWanError, UsageError
+from .errors import BadFileError, MlxWanError, UsageError
 
 
 @contextmanager
@@ -29,6 +30,53 @@ def complete_or_absent(path: Path) -> Iterator[Path]:
     finally:
         if partial.exists():
             partial.unlink()
+
+
+class MissingFileError(UsageError):
+    """A file that was to be read does not exist."""
+
+
+def read_small(
+    path: Path, max_bytes: int, *, what: str | None = None, hint: str | None = None
+) -> bytes:
+    """The bytes of a file from outside; never more than `max_bytes`, never waiting for a pipe.
+
+    `what` is what the file is called in a message, by default its path. Raises UsageError when it
+    cannot be read (MissingFileError when there is none), BadFileError when it is too large.
+    """
+    what = str(path) if what is None else what
+    try:
+        with open(path, "rb", opener=_without_waiting) as file:  # Path.open has no opener
+            data = file.read(max_bytes + 1)
+    except _NotAFile:
+        raise UsageError(f"{what} is not a file", hint) from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise MissingFileError(f"{what} does not exist", hint) from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"{what} cannot be read: {reason}", hint) from None
+    if len(data) > max_bytes:
+        raise BadFileError(f"{what} is too large; accepted: up to {_size(max_bytes)}", hint)
+    return data
+
+
+class _NotAFile(Exception):
+    """A folder, a pipe, a device: it may never end."""
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    number = os.open(path, flags | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
+        raise _NotAFile
+    return number
+
+
+def _size(count: int) -> str:
+    for unit, name in ((2**20, "MB"), (2**10, "KB")):
+        if count >= unit:
+            return f"{count // unit} {name}"
+    return f"{count} bytes"
 
 
 def free_name(path: str | Path, *beside: str) -> Path:

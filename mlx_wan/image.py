@@ -6,7 +6,6 @@ Pictures are uint8 (H, W, 3) as loaded and float32 in [-1, 1] after resizing; si
 
 import io
 import math
-import stat
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .errors import BadFileError, UsageError
+from .files import read_small
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 MAX_FILE_BYTES = 128 * 2**20
@@ -30,8 +30,9 @@ def load_image(path: str | Path) -> np.ndarray:
     What is transparent becomes black, as it looks in a video. Of an animation the first frame is
     taken, and 16 bits per channel are cut to 8. Colour profiles are ignored, as in the reference.
     """
-    data = _read(Path(path))
-    name = Path(path).name
+    path = Path(path)
+    data = read_small(path, MAX_FILE_BYTES, what=f"image {path}")
+    name = path.name
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd EXIF data, or below Pillow's own size limit
@@ -152,23 +153,6 @@ def i2v_mask(latent_shape: tuple[int, ...], *, has_last: bool) -> np.ndarray:
     if has_last:
         mask[:, -1, ..., -1] = 1
     return mask
-
-
-def _read(path: Path) -> bytes:
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
-            raise UsageError(f"image {path} is not a file")
-        if status.st_size > MAX_FILE_BYTES:
-            raise BadFileError(
-                f"{path.name} has {status.st_size / 2**20:.0f} MB; "
-                f"images up to {MAX_FILE_BYTES // 2**20} MB are read",
-                "scale it down first",
-            )
-        return path.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"image {path} cannot be read: {reason}") from None
 
 
 def _open(data: bytes) -> Image.Image:

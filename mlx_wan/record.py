@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from .errors import UsageError
-from .files import complete_or_absent
+from .files import complete_or_absent, read_small
 from .request import Request
 from .settings import has_type, shown
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # the library reads records without MLX
 
 RECORD_FORMAT = "mlx-wan-record"
 RECORD_VERSION = 1
-_MAX_RECORD_BYTES = 16_000_000
+_MAX_RECORD_BYTES = 2**24
 
 _ID_LETTERS = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: nothing looks alike
 ID_PATTERN = re.compile(f"[{_ID_LETTERS}]{{12}}")
@@ -114,14 +114,9 @@ def read_record_plan(data: dict[str, Any]) -> "Plan":
 def read_json(path: str | Path) -> dict[str, Any]:
     """A JSON object from a small file. Raises UsageError saying what is wrong with it."""
     path = Path(path)
+    raw = read_small(path, _MAX_RECORD_BYTES)
     try:
-        if path.exists() and not path.is_file():  # a pipe or device may never end
-            raise UsageError(f"{path} is not a file", "give a JSON file")
-        if path.stat().st_size > _MAX_RECORD_BYTES:
-            raise UsageError(f"{path} is too large for a settings file", "16 MB are accepted")
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+        data = json.loads(raw.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not valid JSON: {error}") from None
     if not isinstance(data, dict):

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from mlx_wan.cli.main import run
-from mlx_wan.errors import MlxWanError, UsageError
+from mlx_wan.errors import BadFileError, MlxWanError, UsageError
 from mlx_wan.studio.brand import Brand, brand_path, check_files, load_brand, write_template
 from mlx_wan.studio.formats import FORMATS
 from mlx_wan.studio.logo import load_logo
@@ -97,7 +97,7 @@ def test_a_file_is_read_and_its_files_are_found_beside_it(tmp_path):
     ],
 )
 def test_a_wrong_file_is_refused_and_named(tmp_path, text, named):
-    with pytest.raises(UsageError, match=named) as refused:
+    with pytest.raises((UsageError, BadFileError), match=named) as refused:
         load_brand(written(tmp_path, text))
     assert "brand.toml" in refused.value.message
 

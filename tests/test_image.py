@@ -201,7 +201,7 @@ def test_what_is_not_a_file_is_refused_without_waiting(tmp_path):
 def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(image, "MAX_FILE_BYTES", 100)
     (tmp_path / "a.png").write_bytes(bytes(101))
-    with pytest.raises(BadFileError, match="MB"):
+    with pytest.raises(BadFileError, match="too large; accepted: up to 100 bytes"):
         load_image(tmp_path / "a.png")
 
 

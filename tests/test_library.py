@@ -157,7 +157,7 @@ def test_what_is_no_video_or_has_a_wrong_record_is_refused(tmp_path):
     for path in ("film.txt", "none.mp4", "film.mp4"):
         with pytest.raises(UsageError):
             library.add(tmp_path / path)
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match="does not exist"):
         library.add(tmp_path / "film.mp4", tmp_path / "none.json")
     assert found() == []
 

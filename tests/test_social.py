@@ -130,7 +130,7 @@ MISUSED = {
     "cta is empty": ["youtube", "--hook", "a", "--cta", ""],
     "reading hook, content and cta takes": ["youtube", *SHORT, "--duration", "2"],
     "No such option: --music": ["youtube", *SHORT, "--music", "a.mp3"],
-    "missing.yaml cannot be read": ["linkedin", "--storyboard", "missing.yaml"],
+    "missing.yaml does not exist": ["linkedin", "--storyboard", "missing.yaml"],
     "duration were both given": ["linkedin", "--storyboard", "b.yaml", "--duration", "3"],
     "expand were both given": ["youtube", "--storyboard", "b.yaml", "--expand"],
     "in the format wide": ["youtube", "--storyboard", "b.yaml"],

@@ -6,7 +6,7 @@ from dataclasses import fields
 
 import pytest
 
-from mlx_wan.errors import UsageError
+from mlx_wan.errors import BadFileError, UsageError
 from mlx_wan.studio.storyboard import ROLES, TRANSITIONS, Shot, Storyboard, TextBlock
 from mlx_wan.studio.storyboard_file import (
     MAX_FILE_BYTES,
@@ -158,7 +158,7 @@ def test_files_that_are_no_text_are_refused(tmp_path):
     (tmp_path / "bad.json").write_text('{"format": "wide", "duration": NaN}')
     (tmp_path / "twice.json").write_text('{"format": "wide", "format": "square"}')
     for name in ("large.yaml", "latin.yaml", "bad.json", "twice.json", "missing.yaml", "."):
-        with pytest.raises(UsageError):
+        with pytest.raises((UsageError, BadFileError), match=name):
             load_storyboard(tmp_path / name)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mlx_wan.errors import MlxWanError, UsageError
+from mlx_wan.files import MissingFileError, read_small
 from mlx_wan.home import expanded, home
 from mlx_wan.settings import shown
 
@@ -21,6 +22,7 @@ STAGES = ("raw", "processed", "published")
 OWN_FOLDER = ".library"
 SUFFIXES = (".mp4", ".png", ".json")  # of one video; only the poster may be missing
 LOCK_SECONDS = 600.0
+_MAX_CONFIG_BYTES = 2**20
 
 
 class BusyLibraryError(MlxWanError):
@@ -133,13 +135,9 @@ def _configured(variable: str, key: str) -> Path | None:
 def _config() -> dict[str, Any]:
     path = home() / "config.toml"
     try:
-        if path.exists() and not path.is_file():  # a pipe or device may never end
-            raise UsageError(f"{path} is not a file", "mend it or remove it")
-        with path.open("rb") as file:
-            return tomllib.loads(file.read(1_000_000).decode("utf-8"))
-    except FileNotFoundError:
+        raw = read_small(path, _MAX_CONFIG_BYTES, hint="mend it or remove it")
+        return tomllib.loads(raw.decode("utf-8"))
+    except MissingFileError:
         return {}
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not valid TOML: {error}", "mend it or remove it") from None

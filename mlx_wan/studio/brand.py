@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mlx_wan.errors import UsageError
-from mlx_wan.files import complete_or_absent
+from mlx_wan.files import complete_or_absent, read_small
 from mlx_wan.home import expanded, home
 from mlx_wan.settings import shown
 
@@ -130,21 +130,18 @@ def write_template(path: Path) -> Path:
 
 
 def _read(file: Path) -> dict[str, Any]:
+    what = f"brand file {file}"
+    raw = read_small(file, MAX_FILE_BYTES, what=what, hint="`mlx-wan brand init` writes one")
     try:
-        if not file.is_file():
-            raise UsageError(f"brand file {file} does not exist", "`mlx-wan brand init` writes one")
-        if file.stat().st_size > MAX_FILE_BYTES:
-            raise UsageError(f"brand file {file} has more than {MAX_FILE_BYTES // 2**10} KB")
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(raw.decode("utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"brand file {file} is not valid TOML: {error}") from None
     except UnicodeDecodeError:
         raise UsageError(f"brand file {file} is not UTF-8 text") from None
     except RecursionError:
         raise UsageError(f"brand file {file} is nested too deeply") from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"brand file {file} cannot be read: {reason}") from None
+    except ValueError as error:  # a number with too many digits
+        raise UsageError(f"brand file {file} is not valid TOML: {error}") from None
 
 
 def _brand_from(values: dict[str, Any], file: Path) -> Brand:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mlx_wan.errors import BadFileError, UsageError
+from mlx_wan.errors import BadFileError
+from mlx_wan.files import read_small
 
 MAX_FILE_BYTES = 8 * 2**20
 MAX_SIDE = 4096
@@ -21,7 +22,8 @@ def load_logo(path: str | Path) -> np.ndarray:
     from PIL import Image
 
     path = Path(path)
-    data = _read(path)
+    what = f"brand: logo {path}"
+    data = read_small(path, MAX_FILE_BYTES, what=what, hint="give a PNG file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -43,19 +45,3 @@ def load_logo(path: str | Path) -> np.ndarray:
         raise BadFileError(f"brand: logo {path.name} is fully transparent")
     rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
     return pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-
-
-def _read(path: Path) -> bytes:
-    try:
-        if not path.is_file():
-            raise UsageError(f"brand: logo {path} does not exist", "give a PNG file")
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise BadFileError(
-                f"brand: logo {path.name} has {path.stat().st_size / 2**20:.0f} MB; "
-                f"accepted: up to {MAX_FILE_BYTES // 2**20}",
-                "scale it down",
-            )
-        return path.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"brand: logo {path} cannot be read: {reason}") from None

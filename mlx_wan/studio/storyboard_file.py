@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mlx_wan.errors import UsageError
+from mlx_wan.files import read_small
 from mlx_wan.home import expanded
 
 from .formats import FORMATS
@@ -24,7 +25,7 @@ from .storyboard import (
     Storyboard,
 )
 
-MAX_FILE_BYTES = 1_000_000
+MAX_FILE_BYTES = 2**20
 MAX_DIGITS = 100  # of a whole number; Python shows none of more than 4,300
 
 
@@ -157,18 +158,7 @@ def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
 
 def read_text(path: Path) -> str:
     try:
-        if path.exists() and not path.is_file():  # a pipe or device may never end
-            raise UsageError(f"{path} is not a file")
-        with path.open("rb") as file:
-            raw = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError as error:  # a NUL in the path
-        raise UsageError(f"the path cannot be read: {error}") from None
-    if len(raw) > MAX_FILE_BYTES:
-        raise UsageError(f"{path} is too large", f"accepted: up to {MAX_FILE_BYTES:,} bytes")
-    try:
-        return raw.decode("utf-8-sig")
+        return read_small(path, MAX_FILE_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise UsageError(f"{path} is not UTF-8 text", "save it as UTF-8") from None
 
