@@ -92,20 +92,6 @@ def free_name(path: str | Path, *beside: str) -> Path:
     return candidate
 
 
-def move_to_free_name(file: Path, path: Path, *beside: str) -> Path:
-    """Rename `file` to `path`, or to a free name if another run took that meanwhile."""
-    while True:
-        candidate = free_name(path, *beside)
-        try:
-            os.link(file, candidate)  # unlike a rename, this never overwrites
-        except FileExistsError:
-            continue
-        except OSError:  # a file system without hard links
-            return file.rename(candidate)
-        file.unlink()
-        return candidate
-
-
 def check_writable(path: Path, longest_name: str) -> None:
     """Raise UsageError when `path` cannot be made; `longest_name` is what will lie beside it.
 

@@ -1,8 +1,6 @@
 """A plan from start to finish: every stage timed and measured, the video and its record saved."""
 
 import hashlib
-import os
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,17 +12,18 @@ import mlx.core as mx
 import numpy as np
 
 from .conditioning import ImageCondition, PromptEmbeds, encode_image, encode_prompt
-from .errors import GenerationError, ModelError, UsageError
+from .errors import GenerationError, ModelError
 from .events import Event, Report, ignore
-from .files import check_writable, file_sha256, free_name, move_to_free_name
+from .files import file_sha256
 from .health import FrameHealth, check_step
-from .home import expanded
 from .loading import open_model
 from .memory import run_limits
+from .outputs import free_output, into_library, keep, unchecked_file
 from .pipeline import Experts, Networks, decode, denoise, start_noise
 from .plan import Plan
 from .planning import check_images
-from .record import build_record, write_record
+from .record import build_record
+from .studio.names import file_stem
 from .studio.provenance import ai_metadata
 from .studio.video_io import save_video
 
@@ -58,27 +57,29 @@ def generate(plan: Plan, report: Report = ignore) -> Result:
         )
         verdict = rendering.verdict
         wanted = video.with_stem(video.stem + ".rejected") if verdict else video
-        final = move_to_free_name(unchecked, wanted, ".json")
+        hashes = rendering.hashes | {"video": file_sha256(unchecked)}
+        final, record = keep(
+            [unchecked],
+            wanted,
+            lambda path: build_record(
+                plan,
+                video=path,
+                hashes=hashes,
+                seconds=rendering.measure.seconds,
+                peak_memory=rendering.measure.peak_memory,
+                health=verdict,
+            ),
+        )
     finally:
         unchecked.unlink(missing_ok=True)
-    record = build_record(
-        plan,
-        video=final,
-        hashes=rendering.hashes | {"video": file_sha256(final)},
-        seconds=rendering.measure.seconds,
-        peak_memory=rendering.measure.peak_memory,
-        health=verdict,
-    )
-    record_path = write_record(record, final.with_suffix(".json"))
     if verdict:
         raise GenerationError(
             f"the video came out {verdict}; kept as {final}",
             "try another seed; if it stays so, check the model with `mlx-wan convert --verify`",
         )
+    record_path = final.with_suffix(".json")
     if plan.output is None:
-        from . import library
-
-        library.add(final, record_path, "raw")
+        into_library(final, record_path, "raw")
     return Result(final, record_path, record)
 
 
@@ -157,68 +158,6 @@ class Rendering:
 def output_path(plan: Plan) -> Path:
     """Where the video goes: `output`, which must be free, or a free name in the library."""
     return free_output(plan.output, file_stem(plan.prompt), "raw", ".json")
-
-
-def free_output(output: str | None, stem: str, stage: str, *beside: str) -> Path:
-    """`output`, or a free name beginning with `stem` in a stage of the library.
-
-    Files with the suffixes `beside` will lie beside it. Raises UsageError for what is taken, no
-    .mp4 or cannot be written.
-    """
-    if output is None:
-        from .library import stage_folder
-
-        path = free_name(stage_folder(stage) / f"{stem}.mp4", *beside)
-    else:
-        if "\0" in output:
-            raise UsageError("output contains a NUL character", "remove it")
-        path = expanded(output)
-        if path.suffix.lower() != ".mp4":
-            raise UsageError(f"output is {output!r}", "videos are written as .mp4")
-        for taken in (path, *map(path.with_suffix, beside)):
-            if os.path.lexists(taken):
-                raise UsageError(
-                    f"{taken} exists already", "nothing is overwritten; give another name"
-                )
-    check_writable(path, f".{_unchecked_name(path)}.1234567.partial")
-    return path
-
-
-def file_stem(text: str) -> str:
-    """The beginning of a file name, made of words: lower case, joined by underscores."""
-    words = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:60].strip("_")
-    return words or "video"
-
-
-def unchecked_file(video: Path) -> Path:
-    """Where a video is written before it is known to be good; only for this process.
-
-    What dead processes left of the same video is removed.
-    """
-    if video.parent.is_dir():
-        for path in video.parent.iterdir():
-            found = _UNCHECKED.fullmatch(path.name)
-            if found and found[1] == video.stem and not _is_alive(int(found[2])):
-                path.unlink(missing_ok=True)
-    return video.with_name(_unchecked_name(video))
-
-
-_UNCHECKED = re.compile(r"\.{1,2}(.+)\.(\d{1,9})\.unchecked\..+", re.DOTALL)
-
-
-def _unchecked_name(video: Path) -> str:
-    """Of this process alone: another run may be making a video of the same name."""
-    return f".{video.stem}.{os.getpid()}.unchecked.mp4"
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # somebody else's
-        pass
-    return True
 
 
 @dataclass

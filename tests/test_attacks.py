@@ -14,7 +14,6 @@ import pytest
 from PIL import Image
 
 from mlx_wan.cli.main import run
-from mlx_wan.files import free_name, move_to_free_name
 
 SMALL = ["--width", "32", "--height", "32", "--num-frames", "5", "--steps", "2"]
 COMMAND = [sys.executable, "-c", "from mlx_wan.cli.main import main; main()"]
@@ -159,16 +158,6 @@ def test_a_name_that_cannot_be_written_is_refused_before_the_work(
     monkeypatch.setattr(engine, "generate", lambda *_: pytest.fail("work began"))
     (here / "file").touch()
     refused(["generate", "a", "--model", tiny_models["t2v"], *SMALL, "-o", name], capsys)
-
-
-def test_a_finished_file_never_takes_a_name_in_use(tmp_path):
-    (tmp_path / "new").write_text("new")
-    (tmp_path / "a.mp4").write_text("old")
-    (tmp_path / "a_2.json").write_text("old")
-    moved = move_to_free_name(tmp_path / "new", tmp_path / "a.mp4", ".json")
-    assert moved.name == "a_3.mp4" and moved.read_text() == "new"
-    assert free_name(tmp_path / "a.mp4").name == "a_2.mp4"
-    assert not (tmp_path / "new").exists()
 
 
 def test_one_guidance_scale_for_an_expert(here, tiny_models, capsys):

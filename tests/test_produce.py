@@ -250,7 +250,7 @@ def test_interrupted_it_exits_130_and_keeps_the_work(monkeypatch, capsys):
 
 
 def test_what_a_killed_process_left_is_removed(home):
-    from mlx_wan.run import unchecked_file
+    from mlx_wan.outputs import unchecked_file
 
     video = home / "a.b.mp4"
     own = unchecked_file(video)

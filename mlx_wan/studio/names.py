@@ -21,6 +21,11 @@ def youtube_name(duration: float) -> str:
     return f"youtube_short_{_seconds(duration)}"
 
 
+def file_stem(text: str) -> str:
+    """The beginning of a file name for what a video shows; "video" where it has no words."""
+    return slug(text) or "video"
+
+
 def slug(text: str) -> str:
     """Letters and digits of any script in lower case, joined by `_`; Latin ones lose accents."""
     plain = []

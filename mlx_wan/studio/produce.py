@@ -14,11 +14,12 @@ import numpy as np
 
 from mlx_wan.errors import MlxWanError
 from mlx_wan.events import Event, Report, ignore
-from mlx_wan.files import file_sha256, move_to_free_name
+from mlx_wan.files import file_sha256
 from mlx_wan.memory import format_bytes, run_limits
+from mlx_wan.outputs import free_output, into_library, keep, unchecked_file
 from mlx_wan.pipeline import Networks
-from mlx_wan.record import build_record, write_record
-from mlx_wan.run import Measure, free_output, unchecked_file
+from mlx_wan.record import build_record
+from mlx_wan.run import Measure
 
 from .background import Background
 from .forecast import learn
@@ -134,23 +135,22 @@ def _deliver(
             )
         with measure.stage("poster"):
             best.save(picture)
-        final = move_to_free_name(unchecked, video, *_BESIDE)
-        poster = move_to_free_name(picture, final.with_suffix(".png"))
+        hashes = {"video": file_sha256(unchecked), "poster": file_sha256(picture)}
+        hashes["frames"] = frame_hash.hexdigest()
+        drawn = {"overlay": overlay.report()}
+        final, record = keep(
+            [unchecked, picture],
+            video,
+            lambda path: _record(production, rendered, path, hashes, measure) | drawn,
+        )
     finally:
         unchecked.unlink(missing_ok=True)
         picture.unlink(missing_ok=True)
-    hashes = {"video": file_sha256(final), "poster": file_sha256(poster)}
-    hashes["frames"] = frame_hash.hexdigest()
-    record = _record(production, rendered, final, hashes, measure) | {"overlay": overlay.report()}
-    record_path = write_record(record, final.with_suffix(".json"))
+    record_path = final.with_suffix(".json")
+    is_ours = production.output is None
+    id = into_library(final, record_path, "processed") if is_ours else None
     learn(production, record["seconds"])
-    if production.output is not None:
-        return Finished(final, poster, record_path, record, None)
-    from mlx_wan import library
-
-    return Finished(
-        final, poster, record_path, record, library.add(final, record_path, "processed")
-    )
+    return Finished(final, final.with_suffix(".png"), record_path, record, id)
 
 
 def _drawn(

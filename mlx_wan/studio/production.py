@@ -17,11 +17,11 @@ from mlx_wan.plan import Plan
 from mlx_wan.planning import replan
 from mlx_wan.record import read_record_plan
 from mlx_wan.request import MAX_SEED, Request
-from mlx_wan.run import file_stem
 from mlx_wan.settings import has_type
 
 from .brand import Brand
 from .forecast import forecast, spoken
+from .names import file_stem
 from .overlay import Overlay
 from .profiles import Choice, Profile
 from .resize import crop_loss
