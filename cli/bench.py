@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -104,7 +105,7 @@ def ab(
         return
     _tell(f"{len(experiment.runs)} runs into {folder}")
     try:
-        compare(experiment, folder, timeout=timeout, report=_print_run, plans=plans)
+        compare(experiment, folder, timeout=timeout, report=_printer(), plans=plans)
     except KeyboardInterrupt:
         _tell("the same command goes on where it stopped")
         raise
@@ -283,19 +284,34 @@ def _finish(folder: Path, as_json: bool, again: bool = False) -> None:
 def _write_report(folder: Path) -> dict[str, Any]:
     """The page and its figures; evidence about two models goes to the registry."""
     from mlx_wan import registry
+    from mlx_wan.bench.ab.results import both_are_models, read_experiment
     from mlx_wan.bench.report import write_report
 
     told = write_report(folder)
-    registry.record_ab_report(told)
+    if both_are_models(read_experiment(folder)):
+        registry.record_ab_report(told)
     return told
 
 
-def _print_run(progress: "Progress") -> None:
-    run = progress.run
-    name = f"{run.variant}  {run.prompt}, seed {run.seed}" + (", warm-up" if run.warmup else "")
-    end = f"FAILED: {progress.error}" if progress.error else f"{progress.seconds:.1f} s"
-    width = len(str(progress.total))
-    _tell(f"{progress.number:>{width}} of {progress.total}  {name:<32}  {end}")
+def _printer() -> "Callable[[Progress], None]":
+    """Tells each run on a line of stderr, and how long the others will take."""
+    from statistics import fmean
+
+    from mlx_wan.studio.forecast import spoken
+
+    taken: list[float] = []
+
+    def tell(progress: "Progress") -> None:
+        run = progress.run
+        taken.append(progress.seconds)
+        name = f"{run.variant}  {run.prompt}, seed {run.seed}" + (", warm-up" if run.warmup else "")
+        end = f"FAILED: {progress.error}" if progress.error else f"{progress.seconds:.1f} s"
+        if progress.left and not progress.error:
+            end += f", {spoken(fmean(taken) * progress.left)} left"
+        width = len(str(progress.total))
+        _tell(f"{progress.number:>{width}} of {progress.total}  {name:<32}  {end}")
+
+    return tell
 
 
 def _print_measured(done: int, total: int) -> None:

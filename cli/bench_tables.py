@@ -36,22 +36,17 @@ def print_summaries(
     folder: Path,
 ) -> None:
     """What the variants cost, where they differ, and what follows."""
-    from mlx_wan.memory import format_bytes
-
-    rows = []
-    for one in summaries:
-        peak = max(one.peak_memory.values(), default=0)
-        stages = [_seconds(one.seconds.get(stage)) for stage in ("encode", "denoise", "decode")]
-        rows.append(
-            (
-                *(one.id, one.label, str(one.done), str(one.failed) if one.failed else "-"),
-                *(_seconds(one.seconds_per_step), *stages, _seconds(one.seconds.get("total"))),
-                format_bytes(peak) if peak else "",
-                size_text(one.model_bytes) if one.model_bytes else "",
-            )
+    table = _costs(summaries)
+    if len(summaries) <= 3:  # a column each, with the spread
+        header = ("", *(f"{one.id}  {one.label}" for one in summaries))
+        _table(header, [(name, *cells) for name, cells in table.items()], right=1)
+    else:
+        medians = [[cell.split(" (")[0] for cell in cells] for cells in table.values()]
+        rows = zip(
+            *([one.id for one in summaries], [one.label for one in summaries], *medians),
+            strict=True,
         )
-    names = ("s/step", "encode", "denoise", "decode", "total s")
-    _table(("", "variant", "runs", "failed", *names, "peak memory", "on disk"), rows, right=2)
+        _table(("", "variant", *table), list(rows), right=2)
     for one in summaries:
         for error in one.errors[:3]:
             print(f"failed   {one.id}: {plain(error)}")
@@ -92,6 +87,26 @@ def print_kernels(figures: dict[str, Any]) -> None:
     _print_machine(figures)
 
 
+def _costs(summaries: "Sequence[VariantSummary]") -> dict[str, list[str]]:
+    """Rows by name, a cell for each variant; times are medians, with least and most."""
+    from mlx_wan.memory import format_bytes
+
+    rows = {
+        "runs": [str(one.done) for one in summaries],
+        "failed": [str(one.failed or "") for one in summaries],
+        "s/step": [_spread(one.seconds_per_step) for one in summaries],
+    }
+    for stage in ("encode", "denoise", "decode", "save", "total"):
+        rows[f"{stage} s"] = [_spread(one.seconds.get(stage)) for one in summaries]
+    peaks = [max(one.peak_memory.values(), default=0) for one in summaries]
+    rows["peak memory"] = [format_bytes(peak) if peak else "" for peak in peaks]
+    rows["whole process"] = [
+        format_bytes(one.peak_rss) if one.peak_rss else "" for one in summaries
+    ]
+    rows["on disk"] = [size_text(one.model_bytes) if one.model_bytes else "" for one in summaries]
+    return {name: cells for name, cells in rows.items() if any(cells)}
+
+
 def _print_machine(figures: dict[str, Any]) -> None:
     machine, versions = figures["machine"], figures["versions"]
     told = ", ".join(f"{name} {number}" for name, number in versions.items())
@@ -117,12 +132,14 @@ def _print_differences(differences: Any) -> None:
 
 
 def _short(value: Any) -> str:
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
     return text if len(text) <= 24 else text[:21] + "..."
 
 
-def _seconds(spread: "Spread | None") -> str:
-    return "" if spread is None else f"{spread.median:.3g}"
+def _spread(values: "Spread | None") -> str:
+    if values is None:
+        return ""
+    return f"{values.median:.3g} ({values.min:.3g} - {values.max:.3g})"
 
 
 def _three(values: dict[str, float]) -> tuple[str, ...]:

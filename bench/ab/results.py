@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from mlx_wan.errors import BadFileError, MlxWanError, UsageError
-from mlx_wan.files import complete_or_absent
+from mlx_wan.files import complete_or_absent, read_small
 from mlx_wan.record import dumped
 from mlx_wan.settings import shown
 from mlx_wan.tensorfile import strict_json
@@ -118,6 +118,7 @@ def read_experiment(folder: Path) -> StoredExperiment:
             not isinstance(about, dict)
             or not all(isinstance(about.get(k), str) for k in ("label", "model", "fingerprint"))
             or not isinstance(about.get("settings"), dict)
+            or not isinstance(about.get("asked", {}), dict)
         ):
             raise BadFileError(f"{file} has no sound variant {id}", "it was changed")
     if len(variants) < 2 or type(repeats) is not int or not 1 <= repeats <= MAX_REPEATS:
@@ -128,6 +129,13 @@ def read_experiment(folder: Path) -> StoredExperiment:
     except UsageError as error:
         raise BadFileError(error.message, "it was changed") from None
     return StoredExperiment(folder, variants, prompts, tuple(data["seeds"]), repeats, data)
+
+
+def both_are_models(experiment: StoredExperiment) -> bool:
+    """Whether a and b are two models as they are: evidence for which one should be active."""
+    a, b = (experiment.variants[id] for id in "ab")
+    as_they_are = all((one.get("asked") or {}).keys() <= {"quant"} for one in (a, b))
+    return as_they_are and a["fingerprint"] != b["fingerprint"]
 
 
 def read_runs(experiment: StoredExperiment, *, warmups: bool = False) -> list[RunResult]:
@@ -280,9 +288,7 @@ def _read_json(file: Path) -> dict[str, Any]:
     """An object from a small regular file, not through a link."""
     try:
         _check_kind(file, stat.S_ISREG, "a file")
-        if file.lstat().st_size > MAX_BYTES:
-            raise BadFileError(f"{file} is too large", f"accepted: up to {MAX_BYTES:,} bytes")
-        data = strict_json(file.read_bytes())
+        data = strict_json(read_small(file, MAX_BYTES, hint=_HINT))
     except OSError as error:
         raise BadFileError(f"{file} cannot be read: {error.strerror}", _HINT) from None
     except ValueError as error:

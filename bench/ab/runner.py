@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -81,15 +82,19 @@ def _make(
         "commit": at,
         "started": _now(),
     }
-    told = run_plan(plans[run], work, timeout, child)
-    error = told["error"]
-    if error is not None and _disk_is_full(work):
-        raise MlxWanError(
-            f"the disk of {folder} is full: {error}", "make room; the same command goes on"
-        )
-    state = "done" if error is None else "failed"
-    data |= {"state": state, "finished": _now(), "metrics": {}, "gates": {}} | told
-    results.keep_run(work, run, data)
+    try:
+        told = run_plan(plans[run], work, timeout, child)
+        error = told["error"]
+        if error is not None and _disk_is_full(work):
+            raise MlxWanError(
+                f"the disk of {folder} is full: {error}", "make room; the same command goes on"
+            )
+        state = "done" if error is None else "failed"
+        data |= {"state": state, "finished": _now(), "metrics": {}, "gates": {}} | told
+        results.keep_run(work, run, data)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
     return data
 
 
