@@ -10,6 +10,7 @@ that knows ranges. Models' commits are hashes of their contents.
 
 import hashlib
 import json
+import random
 import socket
 import struct
 import threading
@@ -22,6 +23,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
+from mlx_wan.hub.transport import Patience
+
+REPO = "Maker/Model"
+_RANDOM = random.Random(7)
+FILES = {
+    "config.json": _RANDOM.randbytes(901),
+    "model.safetensors": _RANDOM.randbytes(70_001),
+    "README.md": b"not wanted",
+}
+SIZE = {"file": len(FILES["config.json"]), "cdn": len(FILES["model.safetensors"])}
+NAME = {"file": "config.json", "cdn": "model.safetensors"}
+QUICK = Patience(tries=3, wait=0, longest=1)
 LARGE = (".safetensors", ".pth", ".model")
 ALWAYS = 1_000_000
 

@@ -11,42 +11,13 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from hub_server import ALWAYS, FakeHub, Fault, git_sha1, sha256
+from hub_server import ALWAYS, FILES, NAME, QUICK, REPO, SIZE, Fault, git_sha1, sha256
 
 from mlx_wan import hub as hub_package
 from mlx_wan.errors import ModelError
 from mlx_wan.hub import cache, choose, list_files
-from mlx_wan.hub.transport import Patience
 
-REPO = "Maker/Model"
-_RANDOM = random.Random(7)
-FILES = {
-    "config.json": _RANDOM.randbytes(901),
-    "model.safetensors": _RANDOM.randbytes(70_001),
-    "README.md": b"not wanted",
-}
-SIZE = {"file": len(FILES["config.json"]), "cdn": len(FILES["model.safetensors"])}
-NAME = {"file": "config.json", "cdn": "model.safetensors"}
-QUICK = Patience(tries=3, wait=0, longest=1)
-
-
-@pytest.fixture(scope="module")
-def the_hub():
-    with FakeHub({REPO: FILES}) as hub:
-        yield hub
-
-
-@pytest.fixture
-def hub(the_hub, library_folders, monkeypatch):
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "ENDPOINT", the_hub.url)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(library_folders / "cache"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setenv("HF_TOKEN", "hf_canary")
-    the_hub.faults, the_hub.asked, the_hub.change_listing = [], [], None
-    the_hub.repos, the_hub.token = {REPO: FILES}, None
-    return the_hub
+pytest_plugins = ["hub_fixtures"]
 
 
 def fetch(revision=None, **choice):
