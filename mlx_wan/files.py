@@ -3,18 +3,22 @@
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from .errors import BadFileError, MlxWanError, UsageError
+
+T = TypeVar("T")
 
 
 @contextmanager
 def complete_or_absent(path: Path) -> Iterator[Path]:
     """Yield a hidden name beside `path`; rename it on success, remove it on any failure.
 
-    Raises MlxWanError when the place cannot be written.
+    Raises MlxWanError when the place cannot be written. An OSError of what is read meanwhile comes
+    out as it is where it is read through `from_source`.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -23,13 +27,29 @@ def complete_or_absent(path: Path) -> Iterator[Path]:
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.rename(path)
+    except _SourceError as error:
+        raise error.error from None
     except OSError as error:
         raise MlxWanError(
             f"{path} cannot be written: {error.strerror or error}", "check space and permissions"
         ) from None
     finally:
-        if partial.exists():
-            partial.unlink()
+        with suppress(OSError):  # the disk itself may have failed
+            partial.unlink(missing_ok=True)
+
+
+def from_source(items: Iterable[T]) -> Iterator[T]:
+    """The same items; an OSError in making them is not taken for one of writing them."""
+    try:
+        yield from items
+    except OSError as error:
+        raise _SourceError(error) from None
+
+
+class _SourceError(Exception):
+    def __init__(self, error: OSError):
+        super().__init__(str(error))
+        self.error = error
 
 
 class MissingFileError(UsageError):

@@ -1,12 +1,18 @@
 """Small files from outside, and files that are whole or absent."""
 
+import errno
 import os
+import resource
+import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from mlx_wan.errors import BadFileError, UsageError
+from mlx_wan.errors import BadFileError, MlxWanError, UsageError
 from mlx_wan.files import MissingFileError, read_small
+from mlx_wan.studio.clips import read_clip, write_clip
+from mlx_wan.studio.video_io import save_video
 
 
 def test_a_small_file_is_read_up_to_its_limit(tmp_path):
@@ -30,3 +36,52 @@ def test_what_is_no_file_is_told_without_waiting(tmp_path):
         with pytest.raises(UsageError, match="cannot be read"):
             read_small(tmp_path / path, 5)
     assert len(list(Path("/dev/fd").iterdir())) < 100  # none was left open
+
+
+def frames(count: int, error: OSError | None = None):
+    """One frame at a time, then an error of what they are made from."""
+    noise = np.random.default_rng(0).integers(0, 256, (count, 64, 96, 3), np.uint8)
+    for frame in noise:
+        yield frame[None]
+    if error is not None:
+        raise error
+
+
+WRITERS = {
+    "mp4": lambda chunks, path: save_video(chunks, path, fps=16),
+    "mkv": lambda chunks, path: write_clip(chunks, path, 16),
+}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_what_cannot_be_read_is_not_told_as_what_cannot_be_written(kind, tmp_path):
+    lost = OSError(errno.EIO, "Input/output error", "weights.safetensors")
+    with pytest.raises(OSError, match="Input/output") as told:
+        WRITERS[kind](frames(3, lost), tmp_path / f"a.{kind}")
+    assert told.value.filename == "weights.safetensors"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_disk_that_fills_while_a_video_is_written_is_told(kind, tmp_path):
+    """A limit on the size of files fails a write in the middle, as a full disk does."""
+    path = tmp_path / f"a.{kind}"
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limit[1]))
+    try:
+        with pytest.raises(MlxWanError, match=rf"a\.{kind} cannot be written"):
+            WRITERS[kind](frames(60), path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_clip_that_is_damaged_is_named(tmp_path):
+    clip = write_clip(frames(5), tmp_path / "a.mkv", 16)
+    data = bytearray(clip.path.read_bytes())
+    data[len(data) // 2 :: 7] = bytes(len(data[len(data) // 2 :: 7]))
+    clip.path.write_bytes(data)
+    with pytest.raises(BadFileError, match=r"a\.mkv"):
+        list(read_clip(clip))

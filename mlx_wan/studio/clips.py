@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mlx_wan.errors import BadFileError, GenerationError, UsageError
-from mlx_wan.files import complete_or_absent
+from mlx_wan.files import complete_or_absent, from_source
 
 _LOOPS, _CONTINUES = "MLX_WAN_LOOPS", "MLX_WAN_CONTINUES"  # tags in the file
 _OPTIONS = {"level": "3", "slicecrc": "1"}
@@ -62,7 +63,7 @@ def write_clip(
         with av.open(str(partial.absolute()), "w", format="matroska") as container:
             container.metadata.update({_LOOPS: f"{loops:d}", _CONTINUES: f"{continues:d}"})
             stream = None
-            for frame in (frame for chunk in frames for frame in chunk):
+            for frame in (frame for chunk in from_source(frames) for frame in chunk):
                 if stream is None:
                     size = (frame.shape[1], frame.shape[0])
                     stream = container.add_stream("ffv1", rate=Fraction(fps), options=_OPTIONS)
@@ -103,12 +104,21 @@ def open_clip(path: str | Path) -> Clip:
 def read_clip(clip: Clip) -> Iterator[np.ndarray]:
     """The clip's frames in order, uint8 `(H, W, 3)`, one in memory at a time."""
     with _opened(clip.path) as container:
+        pictures = container.decode(container.streams.video[0])
         count = 0
-        for picture in container.decode(container.streams.video[0]):
+        while (picture := _decoded(pictures, clip.path)) is not None:
             yield picture.to_ndarray(format="rgb24")
             count += 1
     if count != clip.num_frames:
         raise BadFileError(f"{clip.path} has {count} of its {clip.num_frames} frames", "delete it")
+
+
+def _decoded(pictures: Any, path: Path) -> Any:
+    """The next picture, None after the last."""
+    try:
+        return next(pictures, None)
+    except (OSError, ValueError) as error:  # FFmpeg's errors are both
+        raise BadFileError(f"{path} cannot be read: {error}", "delete it") from None
 
 
 def _opened(path: Path):  # type: ignore[no-untyped-def]

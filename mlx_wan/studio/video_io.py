@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from mlx_wan.errors import GenerationError, MlxWanError, UsageError
-from mlx_wan.files import complete_or_absent
+from mlx_wan.files import complete_or_absent, from_source
 
 X264_PRESETS = (
     *("ultrafast", "superfast", "veryfast", "faster", "fast"),
@@ -131,7 +131,7 @@ def _encode(
     with av.open(str(path.absolute()), "w", format="mp4", options=_MP4_OPTIONS) as container:
         container.metadata.update(metadata)
         stream = None
-        for frame in _single(frames):
+        for frame in _single(from_source(frames)):
             if stream is None:
                 size = (frame.shape[1], frame.shape[0])
                 stream = container.add_stream("libx264", rate=Fraction(fps))
