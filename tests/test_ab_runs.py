@@ -196,3 +196,12 @@ def test_a_real_comparison(tmp_path):
     latents = np.load(a.latents)
     assert latents.dtype == np.float32
     assert latents.shape == tuple(Plans(made)[a.run].latent_shape)
+
+
+def test_a_kill_before_the_first_run_leaves_a_folder_to_go_on_with(tmp_path):
+    folder = tmp_path / "ab"
+    folder.mkdir()
+    (folder / ".experiment.json.123.partial").write_text("{")  # as of a process that was killed
+    (folder / ".lock").touch()
+    compare(experiment(), folder)
+    assert names(folder) == [".lock", "experiment.json", "runs"]

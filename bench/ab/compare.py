@@ -8,7 +8,14 @@ from typing import Any
 from mlx_wan.errors import UsageError
 
 from .experiment import Experiment, Plans, describe, difference
-from .results import EXPERIMENT, StoredExperiment, locked, read_experiment, write_experiment
+from .results import (
+    EXPERIMENT,
+    UNFINISHED,
+    StoredExperiment,
+    locked,
+    read_experiment,
+    write_experiment,
+)
 from .runner import CHILD, TIMEOUT, Progress, run_missing
 
 
@@ -53,7 +60,8 @@ def _check_place(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file", "give a folder: --report DIR")
     if folder.is_dir() and not (folder / EXPERIMENT).exists():
-        others = [path.name for path in folder.iterdir() if path.name != ".lock"]
+        ours = {folder / ".lock", *folder.glob(UNFINISHED)}  # of one that was killed early
+        others = [path.name for path in folder.iterdir() if path not in ours]
         if others:
             raise UsageError(
                 f"{folder} holds other things, as {min(others)}", "give a new folder: --report DIR"

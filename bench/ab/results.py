@@ -33,6 +33,7 @@ from .variants import IDS
 EXPERIMENT, RUNS, RUN, VIDEO, LATENTS = (
     *("experiment.json", "runs", "run.json", "video.mp4", "latents.npy"),
 )
+UNFINISHED = ".*.partial"
 STAGES = ("encode", "denoise", "decode", "save")
 MAX_BYTES = 16_000_000
 _MOST_SECONDS = 1e8
@@ -257,11 +258,13 @@ def keep_run(work: Path, run: Run, data: Mapping[str, Any]) -> Path:
 
 def remove_unfinished(folder: Path) -> None:
     """Remove what dead processes left behind; for the one that holds the lock."""
-    for path in (folder / RUNS).glob(".*.partial"):
-        if path.is_symlink():
-            path.unlink()
-        else:  # a child may just be noticing that its parent died
-            shutil.rmtree(path, ignore_errors=True)
+    for pattern in (UNFINISHED, f"{RUNS}/{UNFINISHED}", f"{RUNS}/*/{UNFINISHED}"):
+        for path in folder.glob(pattern):
+            if path.is_dir() and not path.is_symlink():
+                # a child may just be noticing that its parent died
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def present(folder: Path) -> set[str]:
