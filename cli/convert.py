@@ -2,20 +2,15 @@
 
 import json
 import sys
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from mlx_wan.errors import BadFileError, UsageError
 
 from . import options as o
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from mlx_wan.events import Event, Report
+from .transfer import transfer_progress
 
 _VERIFY = "Check this converted folder: hashes, tensors, nothing missing or added."
 
@@ -60,7 +55,7 @@ def convert(
     from mlx_wan.convert import convert as run
 
     try:
-        with _progress() as report:
+        with transfer_progress() as report:
             made = run(
                 source,
                 dest,
@@ -83,7 +78,7 @@ def convert(
 def _verify(folder: Path, as_json: bool) -> None:
     from mlx_wan.convert import verify
 
-    with _progress() as report:
+    with transfer_progress() as report:
         problems = verify(folder, report)
     if problems and not as_json:
         print("\n".join(problems))
@@ -95,42 +90,3 @@ def _verify(folder: Path, as_json: bool) -> None:
         print(json.dumps({"ok": True, "path": str(folder)}))
     else:
         print(f"{folder} is whole")
-
-
-@contextmanager
-def _progress() -> "Iterator[Report]":
-    """A bar in bytes on stderr, with speed and time left."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description:8}"),
-        BarColumn(bar_width=30),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[detail]}"),
-    )
-    console = Console(stderr=True)
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bars:
-        tasks: dict[str, Any] = {}
-
-        def report(event: "Event") -> None:
-            if event.stage == "download":  # the hub's client shows its own bars
-                print(f"downloading {event.detail}", file=sys.stderr)
-                return
-            if event.stage not in tasks:
-                tasks[event.stage] = bars.add_task(event.stage, total=event.total, detail="")
-            bars.update(tasks[event.stage], completed=event.done, detail=escape(event.detail))
-
-        yield report

@@ -43,12 +43,14 @@ def convert(
     dtype: str = "bf16",
     quantize: int | None = None,
     group_size: int = 64,
+    origin: dict[str, str] | None = None,
     progress: Report | None = None,
 ) -> Path:
     """Convert a published checkpoint, a folder or a hub id, into the new folder `dest`.
 
     `dtype` is "bf16", "fp16" or "fp32"; `quantize` 8, 6 or 4 bits for attention and feed-forward.
-    `model` names a preset where the checkpoint alone does not settle it. Work goes on in
+    `model` names a preset where the checkpoint alone does not settle it; `origin` is recorded as
+    where it comes from, when that is not `source`. Work goes on in
     `dest`.partial and is taken up there if it was interrupted; `dest` appears when it is complete.
 
     Raises UsageError, ModelError or BadFileError; nothing is then left under the name `dest`.
@@ -60,7 +62,7 @@ def convert(
     _check_destination(dest)
     report = progress or ignore
     with _disk_errors(dest):
-        root, origin = find_source(source, model, report)
+        root, found_origin = find_source(source, model, report)
         _check_apart(root, dest)
         found = choose(discover(root), model)
         shards = {
@@ -77,7 +79,9 @@ def convert(
             if _fingerprint(found, shards) != fingerprint:
                 raise ModelError(f"{source} changed while it was converted", "convert it again")
             files = write_small_files(partial, found, shards, journal)
-            config = folder_config(found, shards, files, journal, DTYPES[dtype], origin)
+            config = folder_config(
+                found, shards, files, journal, DTYPES[dtype], origin or found_origin
+            )
             write_atomically(partial / "config.json", json.dumps(config, indent=1).encode())
             _publish(partial, dest, journal)
         record_installed(dest, found.preset.id)

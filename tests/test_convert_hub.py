@@ -2,97 +2,111 @@
 
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
-import huggingface_hub
 import pytest
 from checkpoints import build
+from hub_server import ALWAYS, FakeHub, Fault
 
 from mlx_wan.convert import convert, hub, verify
 from mlx_wan.errors import ModelError, UsageError
 
 REPO = "Wan-AI/Wan2.1-T2V-1.3B"
+WANTED = [
+    "Wan2.1_VAE.pth",
+    "config.json",
+    "diffusion_pytorch_model.safetensors",
+    "google/umt5-xxl/spiece.model",
+    "models_t5_umt5-xxl-enc-bf16.pth",
+]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A published repository: what is needed, and what is not."""
+    folder = tmp_path_factory.mktemp("published")
+    build(folder, "wan2.1-t2v-1.3b")
+    published = {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+    assert sorted(published) == WANTED
+    return published | dict.fromkeys(("README.md", "a/demo.png", "models_clip_xlm.pth"), b"x")
 
 
 @pytest.fixture
-def fake_hub(tmp_path, monkeypatch):
-    """A hub whose one repository is the folder tmp_path/hub; records what is asked of it."""
-    folder = tmp_path / "hub"
-    build(folder, "wan2.1-t2v-1.3b")
-    for name in ("README.md", "assets/demo.png", "models_clip_xlm.pth"):
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).touch()
-    asked = SimpleNamespace(folder=folder, downloads=[], error=None)
+def fake_hub(files, library_folders, monkeypatch):
+    from huggingface_hub import constants
 
-    def model_info(self, repo, files_metadata):
-        if asked.error:
-            raise asked.error
-        files = [path for path in folder.rglob("*") if path.is_file()]
-        siblings = [
-            SimpleNamespace(rfilename=f.relative_to(folder).as_posix(), size=f.stat().st_size)
-            for f in files
-        ]
-        return SimpleNamespace(siblings=siblings, sha="c0ffee")
-
-    def snapshot_download(repo, *, allow_patterns, revision=None, local_files_only=False):
-        if asked.error:
-            raise asked.error
-        asked.downloads.append((repo, revision, sorted(allow_patterns)))
-        return str(folder)
-
-    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", model_info)
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
-    return asked
+    with FakeHub({REPO: files}) as fake:
+        monkeypatch.setattr(constants, "ENDPOINT", fake.url)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(library_folders / "cache"))
+        yield fake
 
 
 def test_a_hub_id_is_downloaded_at_one_commit_and_converted(fake_hub, tmp_path):
     events = []
     made = convert(REPO, tmp_path / "made", progress=events.append)
     assert verify(made) == []
-    ((repo, revision, wanted),) = fake_hub.downloads
-    assert (repo, revision) == (REPO, "c0ffee")
-    assert wanted == [
-        "Wan2.1_VAE.pth",
-        "config.json",
-        "diffusion_pytorch_model.safetensors",
-        "google/umt5-xxl/spiece.model",
-        "models_t5_umt5-xxl-enc-bf16.pth",
-    ]
+    commit = fake_hub.commit(REPO)
+    start = f"/{REPO}/resolve/{commit}/"
+    asked = [asked.path for asked in fake_hub.asked if asked.where == "file"]
+    assert sorted(path.removeprefix(start) for path in asked) == WANTED
     assert events[0].stage == "download" and "5 files" in events[0].detail
+    assert events[0].total == sum(len(fake_hub.repos[REPO][name]) for name in WANTED)
     config = (made / "config.json").read_text()
-    assert f'"path": "{REPO}"' in config and '"revision": "c0ffee"' in config
+    assert f'"path": "{REPO}"' in config and f'"revision": "{commit}"' in config
+
+
+def test_a_second_conversion_downloads_nothing(fake_hub, tmp_path):
+    convert(REPO, tmp_path / "made")
+    fake_hub.asked.clear()
+    convert(REPO, tmp_path / "again")
+    assert [asked.where for asked in fake_hub.asked] == ["info"]
+
+
+def test_a_file_that_comes_wrong_is_never_converted(fake_hub, tmp_path):
+    fake_hub.faults = [Fault("flip", "cdn", ALWAYS, at=5)]
+    with pytest.raises(ModelError, match="it was not used"):
+        convert(REPO, tmp_path / "made")
+    assert not (tmp_path / "made").exists()
 
 
 def test_an_existing_path_is_never_looked_up(fake_hub, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     build(tmp_path / "Wan-AI" / "Wan2.1-T2V-1.3B", "wan2.1-t2v-1.3b")
     convert(REPO, tmp_path / "made")
-    assert fake_hub.downloads == []
+    assert fake_hub.asked == []
 
 
 @pytest.mark.parametrize(
     "source", ["a/b/c", "no such folder", "/nowhere", "~/nowhere/x", "x", "../a"]
 )
 def test_what_cannot_be_an_id_is_no_question_to_the_hub(source, fake_hub, tmp_path):
-    fake_hub.error = AssertionError("asked the hub")
     with pytest.raises(ModelError, match="does not exist"):
         convert(source, tmp_path / "made")
+    assert fake_hub.asked == []
 
 
-def test_offline_with_an_empty_cache_is_a_clear_error(fake_hub, tmp_path):
-    fake_hub.error = ConnectionError("no route to host")
-    with pytest.raises(ModelError, match=r"hub does not answer: no route to host") as error:
+def go_offline(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("time.sleep", lambda _: None)
+
+
+def test_offline_with_an_empty_cache_is_a_clear_error(fake_hub, tmp_path, monkeypatch):
+    go_offline(monkeypatch)
+    with pytest.raises(ModelError, match=r"hub does not answer: .*cannot be reached") as error:
         convert(REPO, tmp_path / "made")
     assert "give its folder" in error.value.hint
 
 
 def test_offline_with_all_of_it_in_the_cache_works(fake_hub, tmp_path, monkeypatch):
-    def unreachable(self, repo, files_metadata):
-        raise ConnectionError
-
-    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", unreachable)
-    convert(REPO, tmp_path / "made")
-    assert fake_hub.downloads == [(REPO, None, sorted(hub._PATTERNS))]
+    convert(REPO, tmp_path / "first")
+    go_offline(monkeypatch)
+    made = convert(REPO, tmp_path / "made")
+    assert Path(made / "config.json").read_text() == Path(tmp_path, "first/config.json").read_text()
 
 
 def test_the_real_client_offline(tmp_path):
@@ -112,23 +126,19 @@ def test_the_real_client_offline(tmp_path):
 
 
 def test_unknown_and_gated_repositories(fake_hub, tmp_path):
-    from huggingface_hub import errors
-
-    response = SimpleNamespace(headers={}, request=None, status_code=404)
-    for kind, told in (
-        (errors.RepositoryNotFoundError, "no repository of the hub"),
-        (errors.GatedRepoError, "terms to be accepted"),
-    ):
-        fake_hub.error = kind("nope", response=response)
-        with pytest.raises(ModelError, match=told):
-            convert(REPO, tmp_path / "made")
+    with pytest.raises(ModelError, match="no such repository"):
+        convert("Wan-AI/Other", tmp_path / "made")
+    gated = {"X-Error-Code": "GatedRepo"}
+    fake_hub.faults = [Fault("status", "info", at=403, value=gated)]
+    with pytest.raises(ModelError, match="terms accepted"):
+        convert(REPO, tmp_path / "made")
 
 
 def test_a_repository_that_does_not_fit_on_the_disk(fake_hub, tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(ModelError, match=r"0\.00 GB free"):
         convert(REPO, tmp_path / "made")
-    assert fake_hub.downloads == []
+    assert [asked.where for asked in fake_hub.asked] == ["info"]
 
 
 COMFY = [
