@@ -326,6 +326,27 @@ def test_two_downloads_of_one_file_do_not_mix(hub):
     check_files(fetch())
 
 
+def test_a_file_that_another_download_finishes_meanwhile_is_not_written(hub, monkeypatch):
+    """The lock may be had only after the other has given its partial file the final name."""
+    import fcntl
+
+    listing = choose(list_files(REPO, None, QUICK))
+    file = listing.files[1]
+    path, final = cache.partial(listing, file), cache.blob(listing, file)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(FILES[file.path])
+    lock = fcntl.flock
+
+    def late(number, how):
+        if path.exists() and path.stat().st_size:
+            path.rename(final)
+        lock(number, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    check_files(fetch())
+    check_cache()
+
+
 @pytest.mark.parametrize("what", ["link", "pipe", "folder"])
 def test_a_partial_file_that_is_something_else(hub, what, tmp_path):
     listing = choose(list_files(REPO, None, QUICK))

@@ -97,3 +97,11 @@ def forget(repo: str, commit: str) -> int:
     freed = strategy.expected_freed_size
     strategy.execute()
     return freed
+
+
+def state(listing: Listing, file: RemoteFile) -> str:
+    """How far a file is, by its size alone: "here", "begun" or ""."""
+    for path, word in ((blob(listing, file), "here"), (partial(listing, file), "begun")):
+        if path.is_file() and (word == "begun" or path.stat().st_size == file.size):
+            return word
+    return ""

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -168,12 +169,18 @@ def _empty(stream: BinaryIO) -> int:
 @contextmanager
 def _locked(path: Path) -> Iterator[BinaryIO]:
     """A partial file for reading and appending, kept from a second download of it."""
-    number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
-    with open(number, "r+b", buffering=0) as stream:  # noqa: PTH123  # as opened above
-        try:
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ModelError(
-                f"another download is writing {path.name}", "wait for it, or stop it"
-            ) from None
-        yield stream
+    while True:
+        number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+        with open(number, "r+b", buffering=0) as stream:  # noqa: PTH123
+            if not stat.S_ISREG(os.fstat(number).st_mode):
+                raise ModelError(f"{path} is no file", "delete it")
+            try:
+                fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ModelError(
+                    f"another download is writing {path.name}", "wait for it, or stop it"
+                ) from None
+            if not path.exists() or not os.path.samestat(os.fstat(number), path.stat()):
+                continue  # it was finished meanwhile: this is no longer the partial file
+            yield stream
+            return
