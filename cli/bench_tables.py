@@ -67,7 +67,7 @@ def print_speed(figures: dict[str, Any]) -> None:
     if figures["seconds_per_step"]:
         rows.append(("one step", *_three(figures["seconds_per_step"])))
     _table(("seconds", "median", "min", "max"), rows, right=1)
-    print(f"{figures['teraflops']:.3g} TFLOP/s while denoising, {figures['runs']} runs")
+    print(f"{figures['teraflops']:.3g} TFLOP/s while denoising, runs: {figures['runs']}")
     _print_machine(figures)
 
 
@@ -83,7 +83,7 @@ def print_kernels(figures: dict[str, Any]) -> None:
     ]
     names = ("kernel", "size", "shape", "median ms", "min", "max", "GFLOP/s", "GB/s")
     _table(names, rows, right=3)
-    print(f"{figures['dtype']}, {figures['runs']} runs")
+    print(f"{figures['dtype']}, runs: {figures['runs']}")
     _print_machine(figures)
 
 
