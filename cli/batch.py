@@ -73,12 +73,13 @@ def _make_all(
 
     from .deliver import make
 
-    networks, rows = Networks(), []
+    networks, rows, told_notes = Networks(), [], set[str]()
     for count, item in enumerate(items, 1):
         told = f"{count} of {len(items)}: {item.kind} {item.title}"
         print(plain(told), file=sys.stderr)
         try:
-            made = make(plans[item.key], networks)
+            tags = item.values.get("tags") or ()
+            made = make(plans[item.key], networks, tags=tags, told=told_notes)
             done.finished(item, made["path"], made["record"].get("id"))
             rows.append(_row(item, "made", made["path"]))
         except MlxWanError as error:
@@ -109,9 +110,9 @@ def _planned(
 
 
 def _plan(item: "Item", limit: int | None) -> "Plan | Production":
-    from mlx_wan.plan import Plan
     from mlx_wan.request import parse_guidance_scale
 
+    from .deliver import check_output
     from .planned import plan_values
     from .studio_options import social_production
 
@@ -121,15 +122,8 @@ def _plan(item: "Item", limit: int | None) -> "Plan | Production":
     if item.kind != "generate":
         made: Plan | Production = social_production(item.kind, values, limit)
     else:
-        made = plan_values(values, limit)
-    if isinstance(made, Plan):
-        from mlx_wan.run import output_path as engine_output
-
-        engine_output(made)
-        return made
-    from mlx_wan.studio.produce import output_path
-
-    output_path(made)
+        made = plan_values(values, limit)  # a Plan holds no tags; they are given with it
+    check_output(made)
     return made
 
 

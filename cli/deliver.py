@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .library_tables import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from mlx_wan.events import Event, Report
     from mlx_wan.plan import Plan
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 def deliver(made: "Plan | Production", *, dry_run: bool, as_json: bool) -> None:
     """Make the video and print its path, or only show the plan."""
+    check_output(made)  # a name that is taken is refused before the work, in a dry run too
     if dry_run:
         show(made, as_json)
         return
@@ -28,24 +29,46 @@ def deliver(made: "Plan | Production", *, dry_run: bool, as_json: bool) -> None:
         print(done["path"])
 
 
-def make(made: "Plan | Production", networks: Any = None) -> dict[str, Any]:
-    """Make the video, with progress on stderr; says where it is, for JSON."""
+def check_output(made: "Plan | Production") -> None:
+    """Raise UsageError when the video cannot be written where it is to go."""
     from mlx_wan.plan import Plan
 
     if isinstance(made, Plan):
+        from mlx_wan.run import output_path
+
+        output_path(made)
+    else:
+        from mlx_wan.studio.produce import output_path as finished_path
+
+        finished_path(made)
+
+
+def make(
+    made: "Plan | Production",
+    networks: Any = None,
+    *,
+    tags: "Sequence[str]" = (),
+    told: set[str] | None = None,
+) -> dict[str, Any]:
+    """Make the video, with progress on stderr; says where it is, for JSON.
+
+    `tags` are for a Plan, a Production has its own. Notes that are in `told` are not repeated.
+    """
+    from mlx_wan.plan import Plan
+
+    told = set() if told is None else told
+    if isinstance(made, Plan):
         from mlx_wan import run
 
-        run.output_path(made)  # a taken name is refused before the work, not after
-        _print_notes(made.notes)
+        _print_notes(made.notes, told)
         with progress() as report:
-            result = run.generate(made, report)
+            result = run.generate(made, report, tags=tags)
         done = {"path": str(result.video), "record_path": str(result.record_path)}
         return done | {"record": result.record}
     from mlx_wan.studio import produce as studio
 
-    studio.output_path(made)
     print(f"quality {made.profile.name}: {made.reason}", file=sys.stderr)
-    _print_notes(made.notes)
+    _print_notes([*made.notes, *_unknown_signer(made)], told)
     try:
         with progress() as report:
             finished = studio.produce(made, report, networks=networks)
@@ -94,9 +117,20 @@ def _rows(made: "Plan | Production") -> list[tuple[str, str]]:
     return describe_production(made)
 
 
-def _print_notes(notes: tuple[str, ...]) -> None:
+def _print_notes(notes: "Sequence[str]", told: set[str]) -> None:
     for note in notes:
-        print(f"note: {note}", file=sys.stderr)
+        if note not in told:
+            print(f"note: {note}", file=sys.stderr)
+        told.add(note)
+
+
+def _unknown_signer(made: "Production") -> list[str]:
+    """A line for who has not said yet who they are."""
+    from mlx_wan.studio.brand import Brand, brand_path
+
+    if made.brand != Brand() or brand_path().exists():
+        return []
+    return [f"signed {made.brand.name}; `mlx-wan brand init` writes a file for your own name"]
 
 
 @contextmanager

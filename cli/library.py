@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -14,7 +15,7 @@ import typer
 from mlx_wan.errors import MlxWanError, UsageError
 
 from . import library_tables as tables
-from .options import Json
+from .options import Json, takes
 
 if TYPE_CHECKING:
     from mlx_wan.library import Entry, Library
@@ -52,40 +53,39 @@ Archived = Annotated[
 Limit = Annotated[int, typer.Option(min=0, help="Show so many, the newest; 0 shows all.")]
 
 
+# what `list` and `search` leave out
+FILTERS: dict[str, Any] = {
+    "model": Model,
+    "tag": Tag,
+    "since": Since,
+    "until": Until,
+    "stage": Stage,
+    "archived": Archived,
+}
+
+
 @library_app.command("list")
-def list_videos(
-    model: Model = None,
-    tag: Tag = None,
-    since: Since = None,
-    until: Until = None,
-    stage: Stage = None,
-    archived: Archived = None,
-    limit: Limit = 50,
-    as_json: Json = False,
-) -> None:
+@takes(FILTERS)
+def list_videos(filters: dict[str, Any], limit: Limit = 50, as_json: Json = False) -> None:
     """List videos, newest first."""
-    _show_found("", model, tag, since, until, stage, archived, limit, as_json)
+    _show_found("", filters, limit, as_json)
 
 
 @library_app.command()
+@takes(FILTERS)
 def search(
+    filters: dict[str, Any],
     text: Annotated[
         list[str],
         typer.Argument(help='Words, or their beginnings, that must all be there; "in this order".'),
     ],
-    model: Model = None,
-    tag: Tag = None,
-    since: Since = None,
-    until: Until = None,
-    stage: Stage = None,
-    archived: Archived = None,
     limit: Limit = 50,
     as_json: Json = False,
 ) -> None:
     """Find videos by prompt, text, title, model, tag, date or name; in the archive as well."""
     # a shell has taken the quotes of "two words"; they come as one argument
     words = " ".join(f'"{w}"' if " " in w.strip() and '"' not in w else w for w in text)
-    _show_found(words, model, tag, since, until, stage, archived, limit, as_json)
+    _show_found(words, filters, limit, as_json)
 
 
 @library_app.command()
@@ -173,8 +173,7 @@ def promote(
         entries = _chosen(library, ids)
         for entry in entries:
             actions.check_promotion(entry, to)  # all are fine, or none is moved
-        moved = [actions.promote(library, entry, to) for entry in entries]
-    _print_done("promoted", moved, as_json)
+        _each(library, "promoted", entries, partial(actions.promote, stage=to), as_json)
 
 
 @library_app.command(epilog=ARCHIVE_HELP)
@@ -249,9 +248,7 @@ def delete(
     if not yes:
         _confirm(entries, as_json)
     with _library() as library:
-        for entry in entries:
-            actions.delete(library, entry)
-    _print_done("deleted", entries, as_json)
+        _each(library, "deleted", entries, actions.delete, as_json)
 
 
 @library_app.command()
@@ -300,28 +297,20 @@ def _chosen(library: "Library", names: list[str]) -> "list[Entry]":
     return list({entry.id: entry for name in names if (entry := chosen(library, name))}.values())
 
 
-def _show_found(
-    text: str,
-    model: str | None,
-    tag: list[str] | None,
-    since: str | None,
-    until: str | None,
-    stage: str | None,
-    archived: bool | None,
-    limit: int,
-    as_json: bool,
-) -> None:
+def _show_found(text: str, given: dict[str, Any], limit: int, as_json: bool) -> None:
+    """`given` has the values of FILTERS."""
     from mlx_wan.library import Filters, actions
     from mlx_wan.library.entry import clean_tags
 
+    since, until = given["since"], given["until"]
     filters = Filters(
         text=text,
-        model=model,
-        tags=clean_tags(list(tag or ())),
-        since=actions.before(since) if since else None,
-        until=actions.before(until) if until else None,
-        stage=_stage(stage),
-        archived=archived,
+        model=given["model"],
+        tags=clean_tags(list(given["tag"] or ())),
+        since=None if since is None else actions.before(since),
+        until=None if until is None else actions.before(until),
+        stage=_stage(given["stage"]),
+        archived=given["archived"],
     )
     with _library() as library:
         entries = library.index.select(filters, limit or None)
@@ -338,17 +327,22 @@ def _show_found(
 def _each(
     library: "Library", done: str, entries: "list[Entry]", action: Any, as_json: bool
 ) -> None:
-    """Print each video as it is done; exit with 1 when some could not be."""
+    """Print each video as it is done; exit with 1 when some could not be.
+
+    What stops them all (a full disk, a missing archive) is told as the failure of the first."""
     from mlx_wan.library.actions import Failure, each
 
     moved, failed = [], []
-    for result in each(library, entries, action):
-        if isinstance(result, Failure):
-            failed.append(result)
-        else:
-            moved.append(result)
-            if not as_json:
-                tables.print_line(done, result)
+    try:
+        for result in each(library, entries, action):
+            if isinstance(result, Failure):
+                failed.append(result)
+            else:
+                moved.append(result)
+                if not as_json:
+                    tables.print_line(done, result)
+    except MlxWanError as error:
+        failed.append(Failure(entries[len(moved) + len(failed)], error))
     if as_json:
         failures = [{"id": f.entry.id, "error": f.error.message} for f in failed]
         videos = [entry.to_dict() for entry in moved]

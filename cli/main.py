@@ -131,4 +131,8 @@ def _usage_message(error: Any) -> str:
 def _usage_hint(error: Any) -> str:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "mlx-wan"
+    if "unexpected extra argument" in error.format_message() and context is not None:
+        text = [p.name for p in context.command.params if p.name in ("prompt", "topic")]
+        if text:
+            return f'put the {text[0]} in quotes: {command} "a red fox in the snow"'
     return f"see `{command} --help`"

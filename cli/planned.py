@@ -36,7 +36,12 @@ def planned(flags: dict[str, Any]) -> "Plan | Production":
     for one, other in (("duration", "num_frames"), ("num_frames", "duration")):
         if one in given and other not in given:
             values.pop(other, None)
-    return plan_values(values | given, limit)
+    made = plan_values(values | given, limit)
+    if values.get("tags") and not hasattr(made, "tags"):
+        raise UsageError(
+            "tags in a config file are for finished videos", "say which: --format square"
+        )
+    return made
 
 
 def plan_values(values: dict[str, Any], limit: int | None = None) -> "Plan | Production":
@@ -136,7 +141,7 @@ def _production(values: dict[str, Any], form: str, limit: int | None) -> "Produc
     """One shot without words."""
     from mlx_wan.loading import find_model, open_model
     from mlx_wan.request import Request
-    from mlx_wan.studio.produce import ENGINE_SETTINGS, make_production
+    from mlx_wan.studio.produce import make_production
     from mlx_wan.studio.profiles import profile_for
     from mlx_wan.studio.storyboard import Shot, Storyboard
 
@@ -145,9 +150,7 @@ def _production(values: dict[str, Any], form: str, limit: int | None) -> "Produc
         if name not in known:
             raise UsageError(f"unknown setting {name!r}", f"known: {', '.join(sorted(known))}")
     Request.from_dict({k: v for k, v in values.items() if k in Request.__dataclass_fields__})
-    prompt, tags = values["prompt"], values.get("tags") or []
-    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-        raise UsageError(f"tags is {shown(tags)}", "accepted: a list of words")
+    prompt = values["prompt"]
     preset = open_model(find_model(_model(values))).preset
     duration = values.get("duration")
     if duration is None:  # a loop twice, or one native clip
@@ -156,16 +159,35 @@ def _production(values: dict[str, Any], form: str, limit: int | None) -> "Produc
     return make_production(
         board,
         choice=profile_for(values.get("quality"), prompt, has_text_overlay=False),
-        model=values.get("model"),
-        seed=values.get("seed"),
-        brand=chosen_brand(values),
-        settings={name: values[name] for name in ENGINE_SETTINGS if name in values},
-        interpolate=values.get("interpolate") or "motion",
-        debug_safe_zones=bool(values.get("debug_safe_zones")),
-        output=values.get("output"),
-        tags=tuple(tags),
-        memory_limit=limit,
+        **making(values, limit),
     )
+
+
+def making(values: dict[str, Any], limit: int | None, tags: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What make_production takes besides storyboard and quality, from settings by name.
+
+    None is not given. `tags` are those of a video that was given none.
+    """
+    from mlx_wan.studio.produce import ENGINE_SETTINGS
+
+    given = {name: value for name, value in values.items() if value is not None}
+    return {
+        "model": given.get("model"),
+        "seed": given.get("seed"),
+        "brand": chosen_brand(given),
+        "settings": {name: given[name] for name in ENGINE_SETTINGS if name in given},
+        "interpolate": given.get("interpolate", "motion"),
+        "debug_safe_zones": bool(given.get("debug_safe_zones")),
+        "output": given.get("output"),
+        "tags": _tags(given.get("tags")) or tags,
+        "memory_limit": limit,
+    }
+
+
+def _tags(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list | None) or not all(isinstance(tag, str) for tag in value or ()):
+        raise UsageError(f"tags is {shown(value)}", "accepted: a list of words")
+    return tuple(value or ())
 
 
 def _from_record(

@@ -139,26 +139,16 @@ def social_production(kind: str, values: dict[str, Any], limit: int | None = Non
 
     `limit` is of memory, in bytes.
     """
-    from mlx_wan.studio.produce import ENGINE_SETTINGS
     from mlx_wan.studio.social import board_production
 
-    from .planned import chosen_brand
+    from .planned import making
 
     board = social_storyboard(kind, values)
-    given = {name: value for name, value in values.items() if value is not None}
     return board_production(
         board,
-        quality=given.get("quality"),
-        fast=bool(given.get("fast")),
-        model=given.get("model"),
-        seed=given.get("seed"),
-        brand=chosen_brand(given),
-        settings={name: given[name] for name in ENGINE_SETTINGS if name in given},
-        interpolate=given.get("interpolate") or "motion",
-        debug_safe_zones=bool(given.get("debug_safe_zones")),
-        output=given.get("output"),
-        tags=tuple(given.get("tags") or (kind,)),
-        memory_limit=limit,
+        quality=values.get("quality"),
+        fast=bool(values.get("fast")),
+        **making(values, limit, tags=(kind,)),
     )
 
 

@@ -1,6 +1,6 @@
 """The Python face: Wan22Generator and its settings, a thin layer over what the commands use."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -111,7 +111,7 @@ class Wan22Generator:
         """The video of `config`."""
         return self._make(self._planned(config))
 
-    def batch_generate(self, configs: Sequence[VideoConfig]) -> list[Path]:
+    def batch_generate(self, configs: Iterable[VideoConfig]) -> list[Path]:
         """The videos of `configs`, in order; the model stays loaded between them.
 
         All are checked before the first is made. After one that fails the others are still made,
@@ -120,6 +120,8 @@ class Wan22Generator:
         from .pipeline import Networks
         from .studio.produce import output_path
 
+        if not isinstance(configs, Iterable):
+            raise UsageError(f"configs is a {type(configs).__name__}", "give a list of VideoConfig")
         productions: list[Production] = []
         for number, config in enumerate(configs, 1):
             try:

@@ -95,10 +95,18 @@ def _named_model(name: str) -> Path:
             return candidate
     if name == EMBEDDED:
         return embedded_model()
+    how = "others are made with `mlx-wan convert`"
+    if name in PRESETS:  # one we know, not converted yet
+        how = f"to make it: mlx-wan convert {_published(name)} {models_folder() / name}"
     raise ModelError(
         f"there is no model {name!r}: neither a folder nor a name in {models_folder()}",
-        f"there are: {', '.join(_names())}; others are made with `mlx-wan convert`",
+        f"there are: {', '.join(_names())}; {how}",
     )
+
+
+def _published(id: str) -> str:
+    """Where a model's authors publish it on the hub: wan2.2-ti2v-5b, Wan-AI/Wan2.2-TI2V-5B."""
+    return f"Wan-AI/{id.upper().replace('WAN', 'Wan')}" if id.startswith("wan") else "SOURCE"
 
 
 def _names() -> list[str]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,8 +38,10 @@ class Result:
 
 
 @run_limits()
-def generate(plan: Plan, report: Report = ignore) -> Result:
+def generate(plan: Plan, report: Report = ignore, *, tags: Sequence[str] = ()) -> Result:
     """Make the plan's video and record. Nothing appears under the final name before it is whole.
+
+    `tags` are words to find it by in the library.
 
     Raises ModelError or UsageError when the model or an image is not the one planned with,
     GenerationError for broken output (black or frozen frames are kept as `NAME.rejected.mp4`), and
@@ -61,13 +63,16 @@ def generate(plan: Plan, report: Report = ignore) -> Result:
         final, record = keep(
             [unchecked],
             wanted,
-            lambda path: build_record(
-                plan,
-                video=path,
-                hashes=hashes,
-                seconds=rendering.measure.seconds,
-                peak_memory=rendering.measure.peak_memory,
-                health=verdict,
+            lambda path: (
+                build_record(
+                    plan,
+                    video=path,
+                    hashes=hashes,
+                    seconds=rendering.measure.seconds,
+                    peak_memory=rendering.measure.peak_memory,
+                    health=verdict,
+                )
+                | ({"tags": list(tags)} if tags else {})
             ),
         )
     finally:

@@ -45,7 +45,7 @@ def made(here, monkeypatch) -> list:
     """What was made; nothing is rendered. A prompt with "fail" in it fails."""
     done: list = []
 
-    def make(plan, networks=None):
+    def make(plan, networks=None, **_):
         prompt = plan.storyboard.shots[0].prompt
         done.append((prompt, networks))
         if "fail" in prompt:

@@ -124,11 +124,12 @@ def old_entries(library: Library, age: str, stage: str | None = None) -> list[En
     return library.index.select(filters)[::-1]
 
 
-def delete(library: Library, entry: Entry) -> None:
-    """Remove the video, its record and its poster for good."""
+def delete(library: Library, entry: Entry) -> Entry:
+    """Remove the video, its record and its poster for good; returns what it was."""
     if entry.archived:
         need_archive(library)
     moves.delete(library, entry)
+    return entry
 
 
 def before(age: str) -> str:

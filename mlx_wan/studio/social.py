@@ -51,7 +51,7 @@ def linkedin_board(
     board = linkedin_storyboard(
         topic,
         LINKEDIN_DURATION if duration is None else duration,
-        format_name or "square",
+        "square" if format_name is None else format_name,
         pictures=pictures,
         seed=picturing.seed or 0,
         image=picturing.image,
