@@ -1,12 +1,13 @@
 """What a plan needs in memory, stage by stage, and whether this machine has it.
 
-The formulas count what is alive at the peak of each stage; `bench/memory.py` compares them with
-measured peaks.
+The formulas count what is alive at the peak of each stage, as MLX counts it; each network's file
+has its own. `bench/predictions.py` compares them with measured peaks. What must fit is more than
+what is expected: a margin, and prompts of full length.
 """
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -15,11 +16,11 @@ from typing import Any
 
 import mlx.core as mx
 
-from .attention import FUSED_HEAD_SIZES, SCORE_BYTES, row_chunks
 from .cpu import is_cpu
 from .errors import MemoryPlanError
 from .geometry import latent_shape, multiples, token_count
 from .loading import Component, ModelFolder, network_config, network_module
+from .text_length import expected_tokens
 
 _FLOAT32 = 4
 _CACHE_BYTES = 2 * 2**30
@@ -94,25 +95,46 @@ def predict(
     expert_names: list[str],
     available: int,
     image: bool,
+    *,
+    text_tokens: Sequence[int] = (),
+    steps: int = 1,
+    margin: float = 1.0,
 ) -> MemoryPlan:
-    """Predicted peaks for a video of this size through these experts, with or without an image."""
+    """Predicted peaks for a video of this size through these experts, with or without an image.
+
+    `text_tokens` are those of the prompt and, with guidance, of the negative prompt; without them
+    both are as long as can be. `margin` is for activations; weights are known exactly.
+    """
     shape = latent_shape(folder, width, height, num_frames)
-    weights = [loaded_bytes(folder[name]) for name in expert_names]
-    vae = loaded_bytes(folder["vae"])
-    activations = int(_MARGIN * _denoise_working_set(folder, shape, expert_names[0]))
-    fits_both = len(weights) > 1 and sum(weights) + activations <= available
-    encode = int(_MARGIN * _text_working_set(folder))
+    experts = [folder[name] for name in expert_names]
+    texts = tuple(text_tokens) or (network_config(experts[0]).text_len,) * 2
+    weights = [loaded_bytes(expert) for expert in experts]
+    latents = 8 * _FLOAT32 * prod(shape) * max(1, _channels(experts[0]) // shape[-1])
+    forward = _forward(folder, shape, experts[0], steps, len(texts)) + latents
+    kept = _conditioning(folder, shape, experts[0], texts)
+    both = len(weights) * kept + forward
+    fits_both = len(weights) > 1 and sum(weights) + int(_MARGIN * both) <= available
+    encode = int(margin * _text_working_set(folder, texts))
     if image:
-        first_frame = _vae_working_set(folder, width, height, decode=False)
-        encode = max(encode, vae + int(_MARGIN * first_frame))
+        first_frame = _vae_weights(folder, decode=False)
+        first_frame += int(margin * _vae_working_set(folder, width, height, decode=False))
+        encode = max(encode, first_frame)
     decode = _vae_working_set(folder, width, height, decode=True) + 2 * _FLOAT32 * prod(shape)
+    denoise = sum(weights) if fits_both else max(weights)
     return MemoryPlan(
         encode=encode,
-        denoise=(sum(weights) if fits_both else max(weights)) + activations,
-        decode=vae + int(_MARGIN * decode),
+        denoise=denoise + int(margin * (both if fits_both else kept + forward)),
+        decode=_vae_weights(folder, decode=True) + int(margin * decode),
         available=available,
         both_experts=fits_both,
     )
+
+
+def text_tokens(folder: ModelFolder, *texts: str) -> tuple[int, ...]:
+    """About how many tokens each text will have; the tokenizer is not read for it."""
+    vocab_size = network_config(folder["text_encoder"]).vocab_size
+    most = network_config(folder[folder.preset.experts[0].name]).text_len
+    return tuple(expected_tokens(text, vocab_size, most) for text in texts)
 
 
 def check_fits(
@@ -124,15 +146,19 @@ def check_fits(
     expert_names: list[str],
     image: bool,
 ) -> None:
-    """Raise MemoryPlanError when a stage cannot fit, naming the nearest sizes that do."""
-    if memory.peak <= memory.available:
-        return
+    """Raise MemoryPlanError when a stage may not fit, naming the nearest sizes that do."""
+
+    def needed(width: int, height: int, frames: int) -> MemoryPlan:
+        names, most = expert_names, memory.available
+        return predict(folder, width, height, frames, names, most, image, margin=_MARGIN)
 
     def fits(width: int, height: int, frames: int) -> bool:
-        smaller = predict(folder, width, height, frames, expert_names, memory.available, image)
-        return smaller.peak <= memory.available
+        return needed(width, height, frames).peak <= memory.available
 
-    stage, amount = max(memory.stages().items(), key=lambda item: item[1])
+    here = needed(width, height, num_frames)
+    if here.peak <= memory.available:
+        return
+    stage, amount = max(here.stages().items(), key=lambda item: item[1])
     raise MemoryPlanError(
         f"{width}x{height} with {num_frames} frames needs {format_bytes(amount)} to {stage}; "
         f"{format_bytes(memory.available)} are available",
@@ -165,45 +191,55 @@ def _nearest_that_fits(
     return "no size fits: convert the model with --quantize 8, or use a smaller model"
 
 
-def _denoise_working_set(folder: ModelFolder, shape: tuple[int, ...], expert: str) -> int:
-    """Bytes alive at the peak of one block, plus what is kept for the whole run.
-
-    The residual before and after, then either q, k and v as chunks and whole, or the attention's
-    output and one row chunk of the feed-forward; and for both prompts the keys and values of every
-    block.
-    """
-    config = network_config(folder[expert])
-    tokens = token_count(folder, shape)
-    size = _compute_bytes(folder[expert])
-    residual = 2 * tokens * config.dim * _FLOAT32
-    qkv = 6 * tokens * config.dim * size
-    feed_forward = (
-        tokens * config.dim * size + 2 * row_chunks(tokens)[0].stop * config.ffn_dim * size
-    )
-    fused = is_cpu() or config.head_dim in FUSED_HEAD_SIZES
-    text = 2 * config.num_layers * 2 * config.text_len * config.dim * _FLOAT32
-    rotary = tokens * config.head_dim * _FLOAT32
-    latents = 8 * _FLOAT32 * prod(shape) * max(1, config.in_dim // config.out_dim)
-    block = residual + max(qkv, feed_forward) + (0 if fused else SCORE_BYTES)
-    pair = 2 if is_cpu() else 1  # there the guidance pair runs at once
-    return pair * block + text + rotary + latents
+def _forward(
+    folder: ModelFolder, shape: tuple[int, ...], expert: Component, steps: int, prompts: int
+) -> int:
+    """Bytes alive at the peak of a forward; on the CPU backend the guidance pair runs at once."""
+    estimate = network_module(expert).denoise_memory
+    config, tokens = network_config(expert), token_count(folder, shape)
+    once = estimate(config, tokens, steps, _compute_bytes(expert))
+    return int(once) * (2 if is_cpu() and prompts > 1 else 1)
 
 
-def _text_working_set(folder: ModelFolder) -> int:
+def _conditioning(
+    folder: ModelFolder, shape: tuple[int, ...], expert: Component, texts: tuple[int, ...]
+) -> int:
+    """Bytes one expert keeps of the prompts for all its steps, where its network does so."""
+    module, tokens = network_module(expert), token_count(folder, shape)
+    if not hasattr(module, "conditioning_memory"):
+        return 0
+    config = network_config(expert)
+    return int(sum(module.conditioning_memory(config, tokens, length) for length in texts))
+
+
+def _channels(expert: Component) -> int:
+    return int(network_config(expert).in_dim)
+
+
+def _text_working_set(folder: ModelFolder, texts: tuple[int, ...]) -> int:
     """Bytes of the embedding table or of one layer of the text encoder, whichever is more.
 
     Layers are let go as they are used. On the CPU backend a layer's largest matrix is widened to
-    float32. Activations are counted at full text length.
+    float32, where it is not stored so.
     """
     component = folder["text_encoder"]
     config = network_config(component)
     table = config.vocab_size * config.dim * (_FLOAT32 if component.dtype == "float32" else 2)
-    layer = (component.nbytes - table) // config.num_layers
-    widened = config.dim * config.dim_ffn * _FLOAT32
-    length = network_config(folder[folder.preset.experts[0].name]).text_len
+    layer = max(0, component.nbytes - table) // config.num_layers
+    widened = config.dim * config.dim_ffn * _FLOAT32 * (component.dtype != "float32")
+    length = max(texts)
     scores = 2 * config.num_heads * length**2 * _FLOAT32  # the position bias, and room
-    activations = scores + length * (6 * config.dim + 3 * config.dim_ffn) * _FLOAT32
-    return max(table, layer + widened) + activations
+    wide = sum(texts) * (6 * config.dim + 3 * config.dim_ffn) * _FLOAT32
+    states = 2 * sum(texts) * config.dim * _FLOAT32
+    return max(table, layer + widened + scores + wide) + states
+
+
+def _vae_weights(folder: ModelFolder, decode: bool) -> int:
+    """Bytes of the half that runs: weights are read when they are used."""
+    vae = folder["vae"]
+    module = network_module(vae)
+    share = getattr(module, "decode_share" if decode else "encode_share", None)
+    return int(loaded_bytes(vae) * (share(network_config(vae)) if share else 1.0))
 
 
 def _vae_working_set(folder: ModelFolder, width: int, height: int, decode: bool) -> int:

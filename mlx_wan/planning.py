@@ -14,7 +14,7 @@ from .files import file_sha256
 from .geometry import latent_shape, multiples, token_count
 from .home import models_folder
 from .loading import ModelFolder, embedded_model, find_model, network_config, open_model
-from .memory import available_memory, check_fits, predict
+from .memory import available_memory, check_fits, predict, text_tokens
 from .plan import ExpertPlan, Plan, count_forwards
 from .presets import EMBEDDED
 from .request import Request
@@ -67,13 +67,17 @@ def plan_for(
     running = [expert.name for expert in experts if expert.last_step > expert.first_step]
     available = available_memory() if memory_limit is None else memory_limit
     with_image = request.image is not None
-    memory = predict(folder, width, height, num_frames, running, available, with_image)
-    check_fits(memory, folder, width, height, num_frames, running, with_image)
-    tokens = token_count(folder, shape)
     guided = any(expert.guidance_scale != 1 for expert in experts)
     negative = (
         preset.negative_prompt if request.negative_prompt is None else request.negative_prompt
     )
+    memory = predict(
+        *(folder, width, height, num_frames, running, available, with_image),
+        text_tokens=text_tokens(folder, request.prompt, *([negative] if guided else [])),
+        steps=steps,
+    )
+    check_fits(memory, folder, width, height, num_frames, running, with_image)
+    tokens = token_count(folder, shape)
     return Plan(
         model=preset.id,
         model_path=str(folder.path.absolute()),
@@ -130,7 +134,11 @@ def replan(
         )
     running = [expert.name for expert in plan.experts if expert.last_step > expert.first_step]
     available = available_memory() if memory_limit is None else memory_limit
-    memory = predict(folder, *size, running, available, plan.image is not None)
+    texts = text_tokens(folder, plan.prompt, *([plan.negative_prompt] if plan.guided else []))
+    with_image = plan.image is not None
+    memory = predict(
+        folder, *size, running, available, with_image, text_tokens=texts, steps=plan.steps
+    )
     check_fits(memory, folder, *size, running, plan.image is not None)
     tokens = token_count(folder, plan.latent_shape)
     flops = forward_flops(network_config(folder[running[0]]), tokens) * plan.forwards

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 import mlx_wan.memory as memory
+from mlx_wan import cpu
 from mlx_wan.loading import Component, ModelFolder
+from mlx_wan.models import vae_wan_stream
 from mlx_wan.presets import PRESETS
 
 GIB = 2**30
@@ -22,7 +24,7 @@ def component(name: str, network: str, config: dict, nbytes: float, dtype: str) 
 
 @pytest.fixture
 def a14b(monkeypatch) -> ModelFolder:
-    for module in (memory, memory.row_chunks.__globals__["cpu"]):
+    for module in (memory, cpu, vae_wan_stream):
         monkeypatch.setattr(module, "is_cpu", lambda: False)
     transformer = {**A14B, "in_dim": 16, "out_dim": 16, "text_dim": 4096}
     parts = [
@@ -45,7 +47,7 @@ def test_a14b_at_720p(a14b):
     told = plan(a14b, 48)
     assert not told.both_experts
     assert 30 < told.denoise / GIB < 40  # one expert is 26.6
-    assert 2 < told.encode / GIB < 4  # the text encoder, 10.6, is never whole
+    assert 1.9 < told.encode / GIB < 4  # the text encoder, 10.6, is never whole
     assert 8 < told.decode / GIB < 16
     assert plan(a14b, 96).both_experts
 

@@ -100,3 +100,14 @@ def decode_memory(config: WanVAE21Config, height: int, width: int, itemsize: int
     _, row, column = config.stride
     pixels = height // row * (width // column)
     return Decoder(config).working_set(pixels, config.stride[0], itemsize)
+
+
+def encode_share(config: WanVAE21Config) -> float:
+    """The part of the weights that encoding reads."""
+    return 1 - decode_share(config)
+
+
+def decode_share(config: WanVAE21Config) -> float:
+    """The part of the weights that decoding reads."""
+    encoder, decoder = (net(config).parameter_count() for net in (Encoder, Decoder))
+    return decoder / (encoder + decoder)

@@ -120,6 +120,8 @@ class UpStage(nn.Module):
 
 
 class Encoder(Network):
+    alive = 6.5
+
     def __init__(self, config: WanVAE22Config):
         super().__init__()
         widths = [config.base_dim * m for m in (1, *config.dim_mult)]
@@ -138,6 +140,8 @@ class Encoder(Network):
 
 
 class Decoder(Network):
+    alive = 5
+
     def __init__(self, config: WanVAE22Config):
         super().__init__()
         mult = config.dim_mult[::-1]
@@ -177,7 +181,8 @@ class WanVAE22(StreamingVAE):
 def encode_memory(config: WanVAE22Config, height: int, width: int, itemsize: int = 4) -> int:
     """Bytes alive at the peak of encoding frames of this size, beside the weights."""
     pixels = height // config.patch_size * (width // config.patch_size)
-    return Encoder(config).working_set(pixels, config.stride[0], itemsize)
+    frames = 3 * config.stride[0] * height * width * itemsize  # whole, and as patches
+    return Encoder(config).working_set(pixels, config.stride[0], itemsize) + 3 * frames
 
 
 def decode_memory(config: WanVAE22Config, height: int, width: int, itemsize: int = 4) -> int:
@@ -185,3 +190,14 @@ def decode_memory(config: WanVAE22Config, height: int, width: int, itemsize: int
     _, row, column = config.stride
     pixels = height // row * (width // column)
     return Decoder(config).working_set(pixels, config.stride[0], itemsize)
+
+
+def encode_share(config: WanVAE22Config) -> float:
+    """The part of the weights that encoding reads."""
+    return 1 - decode_share(config)
+
+
+def decode_share(config: WanVAE22Config) -> float:
+    """The part of the weights that decoding reads."""
+    encoder, decoder = (net(config).parameter_count() for net in (Encoder, Decoder))
+    return decoder / (encoder + decoder)

@@ -19,7 +19,9 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
+from mlx.utils import tree_flatten
 
+from mlx_wan.cpu import is_cpu
 from mlx_wan.errors import ModelError, UsageError
 
 from .vae_wan_blocks import CausalConv3d, Downsample, History, Pointwise, TimeConv, Upsample
@@ -60,6 +62,8 @@ class Network(nn.Module):
     a chunk in any portions, since their history continues from one to the next.
     """
 
+    alive: float = ALIVE
+
     def layers(self) -> list[nn.Module]:
         raise NotImplementedError
 
@@ -77,8 +81,13 @@ class Network(nn.Module):
             largest, history, pixels = _footprint(layers, pixels)
             once = frames if most is None else _frames_at_once(largest * itemsize, frames)
             kept += history * itemsize
-            peak = max(peak, ALIVE * largest * once * itemsize)
-        return kept + peak
+            peak = max(peak, int(self.alive * largest * once * itemsize))
+        return kept + max(peak, _upsampling_weights(self) * itemsize)
+
+    def parameter_count(self) -> int:
+        """How many numbers its weights are."""
+        weights: dict[str, mx.array] = dict(tree_flatten(self.parameters()))
+        return sum(value.size for value in weights.values())
 
     def _by_rate(self) -> tuple[list[nn.Module], ...]:
         layers = self.layers()
@@ -110,8 +119,9 @@ class StreamingVAE(nn.Module):
         """
         history = History()
         latents = []
-        with _small_cache():
-            for chunk in self._chunks([frames] if isinstance(frames, Frames) else frames):
+        with small_cache():
+            for chunk in chunked(frames, self.config.stride):
+                chunk = chunk.astype(self.conv1.weight.dtype)
                 moments = self.conv1(self.encoder(self.to_patches(chunk), history))
                 mean = mx.split(moments, 2, axis=-1)[0].astype(mx.float32)
                 latents.append(history.settle((mean - self._mean) / self._std))
@@ -127,14 +137,10 @@ class StreamingVAE(nn.Module):
 
         `group` latent frames go through together: the same frames, fewer and larger steps.
         """
-        if latents.ndim != 5 or latents.shape[-1] != self.config.z_dim or not latents.size:
-            raise UsageError(
-                f"latents have the shape {latents.shape}",
-                f"(batch, frames, height, width, {self.config.z_dim}) can be decoded",
-            )
+        check_latents(latents, self.config.z_dim)
         history = History()
         starts = [0, *range(1, latents.shape[1], group)]
-        with _small_cache():
+        with small_cache():
             for start, end in zip(starts, [*starts[1:], latents.shape[1]], strict=True):
                 z = latents[:, start:end].astype(mx.float32) * self._std + self._mean
                 x = self.decoder(self.conv2(z.astype(self.conv2.weight.dtype)), history)
@@ -156,38 +162,48 @@ class StreamingVAE(nn.Module):
     def _std(self) -> mx.array:
         return mx.array(self.config.latents_std)
 
-    def _chunks(self, parts: Iterable[Frames]) -> Iterator[mx.array]:
-        """The same frames as 1 and then `stride[0]` at a time, checked, in the weights' dtype."""
-        stride, row, column = self.config.stride
-        waiting, wanted, count = [], 1, 0
-        for part in parts:
-            if part.ndim != 5 or part.shape[-1] != 3:
-                raise UsageError(
-                    f"frames have the shape {tuple(part.shape)}",
-                    "(batch, frames, height, width, 3) can be encoded",
-                )
-            height, width = part.shape[2:4]
-            if height % row or width % column or not height * width:
-                raise UsageError(
-                    f"frames are {width}x{height}; this model encodes multiples of {column}x{row}",
-                    f"try {_nearest(width, column)}x{_nearest(height, row)}",
-                )
-            count += part.shape[1]
-            waiting += [part[:, i : i + 1] for i in range(part.shape[1])]
-            while len(waiting) >= wanted:
-                chunk = [mx.array(frame) for frame in waiting[:wanted]]
-                yield mx.concatenate(chunk, axis=1).astype(self.conv1.weight.dtype)
-                waiting, wanted = waiting[wanted:], stride
-        if waiting or not count:
-            below = max(1, count - len(waiting))
+
+def chunked(frames: Frames | Iterable[Frames], stride: tuple[int, int, int]) -> Iterator[mx.array]:
+    """The same frames as 1 and then `stride[0]` at a time, checked."""
+    step, row, column = stride
+    waiting, wanted, count = [], 1, 0
+    for part in [frames] if isinstance(frames, Frames) else frames:
+        if part.ndim != 5 or part.shape[-1] != 3:
             raise UsageError(
-                f"num_frames is {count}; this model encodes {stride}n+1 frames",
-                f"try {below} or {below + stride}",
+                f"frames have the shape {tuple(part.shape)}",
+                "(batch, frames, height, width, 3) can be encoded",
             )
+        height, width = part.shape[2:4]
+        if height % row or width % column or not height * width:
+            raise UsageError(
+                f"frames are {width}x{height}; this model encodes multiples of {column}x{row}",
+                f"try {_nearest(width, column)}x{_nearest(height, row)}",
+            )
+        count += part.shape[1]
+        waiting += [part[:, i : i + 1] for i in range(part.shape[1])]
+        while len(waiting) >= wanted:
+            chunk = [mx.array(frame) for frame in waiting[:wanted]]
+            yield mx.concatenate(chunk, axis=1)
+            waiting, wanted = waiting[wanted:], step
+    if waiting or not count:
+        below = max(1, count - len(waiting))
+        raise UsageError(
+            f"num_frames is {count}; this model encodes {step}n+1 frames",
+            f"try {below} or {below + step}",
+        )
+
+
+def check_latents(latents: mx.array, z_dim: int) -> None:
+    """Raise UsageError unless latents can be decoded."""
+    if latents.ndim != 5 or latents.shape[-1] != z_dim or not latents.size:
+        raise UsageError(
+            f"latents have the shape {latents.shape}",
+            f"(batch, frames, height, width, {z_dim}) can be decoded",
+        )
 
 
 @contextmanager
-def _small_cache() -> Iterator[None]:
+def small_cache() -> Iterator[None]:
     before = mx.set_cache_limit(CACHE_BYTES)
     mx.set_cache_limit(min(before, CACHE_BYTES))
     try:
@@ -225,6 +241,16 @@ def _footprint(layers: list[nn.Module], pixels: int) -> tuple[int, int, int]:
                 history += 2 * pixels * in_dim
         pixels *= 4 if isinstance(layer, Upsample) else 1
     return largest, history, pixels
+
+
+def _upsampling_weights(network: nn.Module) -> int:
+    """Elements of the largest upsampling's weights while they are made into those of four phases.
+
+    More than the pictures where those are tiny; measured on the CPU backend.
+    """
+    layers = [layer for layer in network.modules() if isinstance(layer, Upsample)]
+    sizes = [layer.conv.weight.shape for layer in layers] if is_cpu() else []
+    return max((88 * shape[0] * shape[-1] for shape in sizes), default=0)
 
 
 def _nearest(size: int, multiple: int) -> int:

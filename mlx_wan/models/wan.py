@@ -16,7 +16,7 @@ import mlx.nn as nn
 import numpy as np
 
 from mlx_wan import cpu
-from mlx_wan.attention import attention, row_chunks
+from mlx_wan.attention import FUSED_HEAD_SIZES, SCORE_BYTES, attention, row_chunks
 from mlx_wan.errors import UsageError
 
 Watch = Callable[[str, mx.array], None]
@@ -418,3 +418,35 @@ def _per_token(timestep: float | np.ndarray | mx.array, batch: int, length: int)
             f"timestep has shape {times.shape}; accepted are one number, ({batch},) or "
             f"({batch}, {length})"
         ) from None
+
+
+# --- what a run costs --------------------------------------------------------------------------
+
+
+def denoise_memory(config: WanConfig, tokens: int, steps: int, itemsize: int = 4) -> int:
+    """Bytes alive at the peak of a forward, beside weights and conditioning.
+
+    On the CPU (measured): in the attention the residual, the normed tokens, q, k, v, the result and
+    two copies, and what few scores are computed at once; in the feed-forward the residual before
+    and after, what was attended, four more of that size and a chunk of the hidden layer. Elsewhere
+    (counted): the residual before and after, then either q, k and v as chunks and whole, or the
+    attention's output and a chunk of the feed-forward.
+    """
+    wide = tokens * config.dim
+    rows = min(tokens, row_chunks(tokens, wide=True)[0].stop)
+    if not cpu.is_cpu():
+        feed_forward = wide + 2 * rows * config.ffn_dim
+        fused = config.head_dim in FUSED_HEAD_SIZES
+        scores = 0 if fused else SCORE_BYTES
+        return 2 * wide * 4 + max(6 * wide, feed_forward) * itemsize + scores
+    scores = config.num_heads * tokens**2
+    attending = 8 * wide + 2 * (scores if scores <= cpu.TILE**2 else 0)
+    feed_forward = 7 * wide + (tokens - rows) * config.dim + rows * config.ffn_dim
+    patches = tokens * math.prod(config.patch_size) * config.in_dim
+    return 4 * (patches + max(attending, feed_forward))
+
+
+def conditioning_memory(config: WanConfig, tokens: int, text_tokens: int) -> int:
+    """Bytes of `Conditioning` for a prompt of so many tokens."""
+    keys = min(text_tokens + 1, config.text_len)
+    return 4 * (2 * config.num_layers * keys * config.dim + tokens * config.head_dim)

@@ -20,7 +20,7 @@ from mlx_wan.events import Event, Report, ignore
 from mlx_wan.files import complete_or_absent, file_sha256
 from mlx_wan.geometry import multiples
 from mlx_wan.loading import ModelFolder, network_config
-from mlx_wan.memory import available_memory, check_fits, predict
+from mlx_wan.memory import available_memory, check_fits, predict, text_tokens
 from mlx_wan.pipeline import Networks
 from mlx_wan.plan import Plan
 from mlx_wan.planning import check_images, plan_for
@@ -131,7 +131,10 @@ def _clip_plan(
     running = [expert.name for expert in plan.experts if expert.last_step > expert.first_step]
     available = available_memory() if memory_limit is None else memory_limit
     frames = (plan.width, plan.height, plan.num_frames)
-    memory = predict(folder, *frames, running, available, True)  # it will have an image
+    texts = text_tokens(folder, plan.prompt, *([plan.negative_prompt] if plan.guided else []))
+    memory = predict(  # it will have an image
+        folder, *frames, running, available, True, text_tokens=texts, steps=plan.steps
+    )
     check_fits(memory, folder, *frames, running, True)
     return ClipPlan(replace(plan, memory=memory), "previous")
 
