@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mlx_wan.errors import MlxWanError, UsageError
+from mlx_wan.memory import available_memory
 from mlx_wan.plan import Plan
 from mlx_wan.planning import plan_for
 from mlx_wan.request import MAX_SEED, Request
@@ -26,10 +27,7 @@ _IN_PLANS = (  # what of a plan is told as a difference, in this order
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is compared. `common` are the settings all share: size, frames, image, quality ...
-
-    Plans differ between prompts only by text and seed, or by density where quality is "auto".
-    """
+    """What is compared. `common` are the settings all share: size, frames, image, quality ..."""
 
     variants: tuple[Variant, ...]
     prompts: tuple[Prompt, ...]
@@ -60,29 +58,40 @@ class Experiment:
 
 
 class Plans:
-    """The plans of an experiment's runs, made once per variant and density, so that each run of a
-    variant is planned for the same free memory. Making them checks every variant.
+    """The plan of each run. All are made for the memory that was free at first, so that no variant
+    is planned otherwise halfway. Making this checks every variant, in each density.
     """
 
     def __init__(self, experiment: Experiment):
-        self.experiment = experiment
         self._prompts = {prompt.id: prompt for prompt in experiment.prompts}
-        densities = dict.fromkeys(prompt.density for prompt in experiment.prompts)
+        self._variants = {variant.id: variant for variant in experiment.variants}
+        self._common = experiment.common
+        limit = experiment.memory_limit
+        self._memory = available_memory() if limit is None else limit
+        firsts: dict[str, Prompt] = {}
+        for prompt in experiment.prompts:
+            firsts.setdefault(prompt.density, prompt)
         self.base = {
-            (variant.id, density): _plan(variant, density, experiment)
-            for variant in experiment.variants
-            for density in densities
+            (id, density): self._plan(id, prompt, experiment.seeds[0])
+            for id in self._variants
+            for density, prompt in firsts.items()
         }
 
     def __getitem__(self, run: Run) -> Plan:
-        prompt = self._prompts[run.prompt]
-        return replace(
-            self.base[run.variant, prompt.density], prompt=prompt.text, seed=run.seed, output=None
-        )
+        return self._plan(run.variant, self._prompts[run.prompt], run.seed)
 
     def of(self, variant: str) -> dict[str, Plan]:
-        """The plans of a variant, by density."""
+        """A plan of a variant for each density; others of it differ by prompt and seed alone."""
         return {density: plan for (id, density), plan in self.base.items() if id == variant}
+
+    def _plan(self, id: str, prompt: Prompt, seed: int) -> Plan:
+        variant = self._variants[id]
+        values = _settings_of(variant, prompt.density, self._common)
+        try:
+            request = Request(prompt.text, model=str(variant.folder.path), seed=seed, **values)
+            return plan_for(request, variant.folder, memory_limit=self._memory)
+        except MlxWanError as error:
+            raise type(error)(f"variant {variant.label}: {error.message}", error.hint) from None
 
 
 def describe(experiment: Experiment, plans: Plans) -> dict[str, Any]:
@@ -127,13 +136,13 @@ def check_seeds(seeds: Sequence[int]) -> None:
         )
 
 
-def _plan(variant: Variant, density: str, experiment: Experiment) -> Plan:
+def _settings_of(variant: Variant, density: str, shared: Mapping[str, Any]) -> dict[str, Any]:
+    """What a variant's Request has besides prompt, model and seed."""
     from mlx_wan.studio.profiles import PROFILES
     from mlx_wan.studio.shots import render_size
 
-    common = {name: experiment.common.get(name) for name in SIZE}
-    values = {name: value for name, value in common.items() if value is not None}
-    values |= request_settings(variant.spec, experiment.common)
+    values = {name: shared[name] for name in SIZE if shared.get(name) is not None}
+    values |= request_settings(variant.spec, shared)
     quality = values.pop("quality", None)
     if quality is not None:
         profile = PROFILES[density if quality == "auto" else quality]
@@ -141,11 +150,7 @@ def _plan(variant: Variant, density: str, experiment: Experiment) -> Plan:
         if not {"width", "height"} & values.keys():
             shape = variant.folder.preset.sizes[0]
             values["width"], values["height"] = render_size(variant.folder, shape, profile.area)
-    try:
-        request = Request("a prompt", model=str(variant.folder.path), seed=0, **values)
-        return plan_for(request, variant.folder, memory_limit=experiment.memory_limit)
-    except MlxWanError as error:
-        raise type(error)(f"variant {variant.label}: {error.message}", error.hint) from None
+    return values
 
 
 def _described(variant: Variant, plans: Mapping[str, Plan]) -> dict[str, Any]:
