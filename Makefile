@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo pictures test slow lint reference clean
+.PHONY: demo pictures test slow lint reference browser clean
 
 demo: $(VENV)/installed  ## make a video from a prompt with the embedded model
 	$(BIN)/mlx-wan generate "slow blue aurora over a dark background" --model wan-mini --seed 7
@@ -35,6 +35,17 @@ lint: $(VENV)/installed-dev
 reference: $(VENV)/installed-reference  ## live parity with torch, diffusers and transformers
 	$(BIN)/python -m pytest -q -m reference
 
+# Chromium comes from the system's packages; a Mac's Chrome does as well.
+browser: $(VENV)/installed-browser  ## the pages, opened and used in a headless Chromium
+	@for name in chromium chromium-browser google-chrome; do \
+	  command -v $$name >/dev/null && exit 0; \
+	done; \
+	test -e "/Applications/Google Chrome.app" && exit 0; \
+	test "$$(id -u)" = 0 || sudo=sudo; \
+	$$sudo apt-get update -q && $$sudo apt-get install -y -q --no-install-recommends chromium || \
+	  { echo "make browser needs Chromium: install it as this system installs programs" >&2; exit 1; }
+	$(BIN)/python -m pytest -q -m browser
+
 clean:
 	rm -rf $(VENV) build dist *.egg-info
 
@@ -52,4 +63,8 @@ $(VENV)/installed-dev: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/installed-reference: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q -e '.[dev,reference]'
+	touch $@
+
+$(VENV)/installed-browser: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q -e '.[dev,browser]'
 	touch $@
