@@ -1,6 +1,7 @@
 """What the commands share: settings by name, notes, checks before the work."""
 
 import json
+import random
 from types import SimpleNamespace
 
 import pytest
@@ -15,6 +16,7 @@ from mlx_wan.cli.planned import making, plan_values
 from mlx_wan.cli.studio_options import social_production
 from mlx_wan.errors import MlxWanError, UsageError
 from mlx_wan.library import actions
+from mlx_wan.studio import production
 from mlx_wan.studio.brand import Brand, brand_path
 
 
@@ -140,3 +142,42 @@ def test_list_and_search_take_the_same_filters():
         shown = CliRunner().invoke(app, ["library", command, "--help"], env={"COLUMNS": "200"})
         for name in ("model", "tag", "since", "until", "stage", "archived", "limit"):
             assert f"--{name}" in shown.output
+
+
+@pytest.mark.parametrize(
+    ("quality", "stored", "told"),
+    [
+        ("high", None, "16 bits, as converted"),
+        ("low", None, "low needs no more than 8: convert with --quantize 8"),
+        ("low", 8, "8 bits, as converted"),
+        ("high", 8, "high takes full precision: convert without --quantize"),
+    ],
+)
+def test_the_text_encoder_is_the_converted_one_and_the_plan_says_what_suits(
+    quality, stored, told, monkeypatch
+):
+    if stored:
+        monkeypatch.setattr(production, "stored_bits", lambda _: stored)
+    made = plan_values({"prompt": "blue waves", "format": "wide", "quality": quality, "seed": 1})
+    row = dict(production.describe_production(made))["text encoder"]
+    assert row.endswith(told) and row.startswith(f"{stored or 16} bits")
+    assert made.recorded()["production"]["text_encoder_bits"] == (stored or 16)
+
+
+def test_quantised_weights_are_counted_by_their_codes():
+    one = SimpleNamespace(quantization={"bits": 8, "group_size": 64}, dtype="bfloat16")
+    assert production.stored_bits(one) == 8
+    assert production.stored_bits(SimpleNamespace(quantization=None, dtype="float32")) == 32
+
+
+def test_templates_ask_wan_mini_in_words_it_was_trained_with():
+    from mlx_wan.bench.mini import captions
+    from mlx_wan.studio import mini_words, templates
+
+    assert captions.NOUNS is mini_words.NOUNS and captions.MOVEMENTS is mini_words.MOVEMENTS
+    moves = {*mini_words.STILL, *(w for ways in mini_words.MOVEMENTS.values() for w in ways)}
+    for motif, nouns in mini_words.NOUNS.items():
+        assert templates._NOUNS[motif] in nouns and {*templates._MOVES[motif]} <= moves
+    waves = templates._abstract([templates.GENERAL], [""] * 20, random.Random(1))
+    assert "slow several " in " ".join(waves) or "slow a few " in " ".join(waves)
+    assert templates._NOUNS["waves"] == "layered waves"

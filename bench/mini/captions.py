@@ -6,73 +6,17 @@ named most of the time, the rest the model has to make up. Prefixes and suffixes
 
 import numpy as np
 
+from mlx_wan.studio.mini_words import COUNT_WORDS, MOVEMENTS, NOUNS, STILL
+
 from .looks import Look, pick
 from .themes import words
 
-NOUNS: dict[str, tuple[str, ...]] = {
-    "orbs": words(
-        "orbs|bokeh lights|glowing balls|spheres|bubbles|circles of light|soft discs|blurred lights"
-    ),
-    "particles": words(
-        "particles|sparks|dust|glitter|tiny dots|sparkles|specks of light|floating dots"
-    ),
-    "waves": words(
-        "waves|layered waves|wavy layers|flowing waves|silk waves|rolling hills|ripples of fabric"
-    ),
-    "sweep": words("light sweep|light beam|sweeping light|ray of light|light streak|band of light"),
-    "aurora": words("aurora|northern lights|curtains of light|aurora borealis|light curtains"),
-    "rings": words(
-        "rings|concentric circles|circular ripples|pulse rings|ring waves|circular waves"
-    ),
-    "gradient": words(
-        "gradient|soft gradient|mesh gradient|blurred colours|colour blend|"
-        "smooth colour clouds|fluid colours"
-    ),
-}
-MOVEMENTS: dict[str, tuple[str, ...]] = {
-    "left": words(
-        "moving left|drifting to the left|gliding from right to left|flowing leftward|"
-        "moving from right to left|passing to the left"
-    ),
-    "right": words(
-        "moving right|drifting to the right|gliding from left to right|flowing rightward|"
-        "moving from left to right|passing to the right"
-    ),
-    "up": words(
-        "moving up|rising|drifting upward|floating upwards|moving from bottom to top|rising up"
-    ),
-    "down": words(
-        "moving down|falling|sinking slowly downward|drifting downwards|"
-        "moving from top to bottom|falling down"
-    ),
-    "out": words(
-        "expanding|expanding outward|growing from the centre|moving outwards|"
-        "spreading from the center"
-    ),
-    "in": words(
-        "contracting|shrinking inward|closing in on the centre|moving inwards|"
-        "converging to the center"
-    ),
-}
-STILL = words("morphing|shifting|slowly changing|blending|flowing")
 SPEED_WORDS: dict[str, tuple[str, ...]] = {
     "slow": words("slow|slowly|gently|calm|softly"),
     "medium": words("steadily|at a steady pace|moving smoothly|flowing"),
     "fast": words("fast|quickly|rapidly|energetic|at high speed"),
 }
 ADVERBS = words("slowly|gently|softly|steadily|quickly|rapidly|at a steady pace|at high speed")
-COUNT_WORDS: dict[str, dict[str, tuple[str, ...]]] = {
-    "orbs": {
-        "few": words("a few|three|3|two"),
-        "several": words("several|five|5"),
-        "many": words("many|dozens of|lots of"),
-    },
-    "particles": {
-        "few": words("a few|sparse"),
-        "several": words("several|some"),
-        "many": words("many|countless|dense|lots of"),
-    },
-}
 BACKGROUND_PHRASES = words(
     "on a {} background|over a {} background|against {}|on {}|in front of a {} backdrop|"
     "with a {} background|{} background|over {}"

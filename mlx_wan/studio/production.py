@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from mlx_wan.errors import MemoryPlanError, UsageError
-from mlx_wan.loading import find_model, open_model
+from mlx_wan.loading import Component, find_model, open_model
 from mlx_wan.memory import format_bytes
 from mlx_wan.plan import Plan
 from mlx_wan.planning import replan
@@ -41,7 +41,8 @@ class Production:
     """Everything that decides a finished video. `shots` has the clips of each shot.
 
     `reason` says why this profile; `stretch` how much slower than rendered the clips are played;
-    `output` None is a free name made from `stem` in the library.
+    `output` None is a free name made from `stem` in the library. `text_encoder_bits` are those of
+    the converted model, which has one text encoder whatever the profile would take.
     """
 
     storyboard: Storyboard
@@ -57,6 +58,7 @@ class Production:
     stem: str = "video"
     tags: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    text_encoder_bits: int | None = None
 
     @property
     def plans(self) -> list[Plan]:
@@ -84,6 +86,7 @@ class Production:
             "brand": None if self.brand is None else self.brand.to_dict(),
             "stretch": self.stretch,
             "interpolate": self.interpolate,
+            "text_encoder_bits": self.text_encoder_bits,
             "debug_safe_zones": self.debug_safe_zones,
             "stem": self.stem,
             "first_frames": [[clip.first_frame for clip in clips] for clips in self.shots],
@@ -152,6 +155,7 @@ def make_production(
         stem=stem or storyboard.name or file_stem(storyboard.title or storyboard.shots[0].prompt),
         tags=tags,
         notes=tuple(notes),
+        text_encoder_bits=stored_bits(folder["text_encoder"]),
     )
 
 
@@ -195,6 +199,7 @@ def recorded_production(
             debug_safe_zones=about["debug_safe_zones"] is True,
             output=output,
             stem=file_stem(str(about["stem"])),
+            text_encoder_bits=stored_bits(open_model(plans[0].model_path)["text_encoder"]),
         )
     except (KeyError, TypeError, ValueError, OverflowError, StopIteration, RuntimeError) as error:
         raise UsageError(f"the record's production is damaged: {error}", "it was changed") from None
@@ -214,6 +219,7 @@ def describe_production(production: Production) -> list[tuple[str, str]]:
         ("quality", f"{production.profile.name}: {production.reason}"),
         ("model", f"{first.model} ({first.model_path})"),
         ("rendered", f"{first.width}x{first.height} at {first.fps} fps, {len(plans)} clips"),
+        ("text encoder", _encoder_row(production)),
         ("sampling", f"{first.solver}, {first.steps} steps, shift {first.shift:g}"),
         ("seed", str(production.seed)),
         ("brand", production.brand.name if production.brand else "(none)"),
@@ -232,6 +238,27 @@ def describe_production(production: Production) -> list[tuple[str, str]]:
     rows.append(("peak memory", format_bytes(max(plan.memory.peak for plan in plans))))
     rows.append(("memory available", format_bytes(first.memory.available)))
     return rows + [("note", note) for note in production.notes]
+
+
+def stored_bits(component: Component) -> int:
+    """Bits of a network's weights as they were converted."""
+    if component.quantization:
+        return component.quantization["bits"]
+    return 32 if component.dtype == "float32" else 16
+
+
+def _encoder_row(production: Production) -> str:
+    """What reads the prompt, and where the profile asks for something the model does not have."""
+    wanted, found = production.profile.text_encoder_bits, production.text_encoder_bits
+    if found is None or wanted == found or (wanted is None and found >= 16):
+        return f"{found or wanted} bits, as converted"
+    name = production.profile.name
+    if wanted is None:
+        return (
+            f"{found} bits, as converted; {name} takes full precision: convert without --quantize"
+        )
+    how = f"convert with --quantize {wanted}"
+    return f"{found} bits, as converted; {name} needs no more than {wanted}: {how}"
 
 
 def _cut_images(storyboard: Storyboard, plan: Plan) -> list[str]:

@@ -16,6 +16,7 @@ from mlx_wan.errors import UsageError
 from mlx_wan.presets import EMBEDDED, Preset
 
 from .background import CROSSFADE
+from .mini_words import COUNT_WORDS, MOVEMENTS, NOUNS, STILL
 from .names import linkedin_name, slug, youtube_name
 from .storyboard import MAX_SHOTS, MIN_SHOT, Shot, Storyboard, TextBlock, check_duration
 from .text import clean
@@ -37,25 +38,25 @@ _MIDDLE = (
 _CLOSING = ("slow pull back, calm ending", "the camera rises slowly", "static wide shot, very calm")
 _FINISH = "cinematic, photorealistic, shallow depth of field, calm empty space in the middle"
 
-# wan-mini's own words (bench/mini/captions.py)
-_NOUNS = {
-    "orbs": "orbs",
-    "particles": "particles",
-    "waves": "layered waves",
-    "sweep": "light sweep",
-    "aurora": "aurora",
-    "rings": "rings",
-    "gradient": "soft gradient",
+# of wan-mini's words for each motif, the one whose pictures are meant
+_NOUNS = {motif: nouns[0] for motif, nouns in NOUNS.items()} | {
+    "waves": NOUNS["waves"][1],
+    "gradient": NOUNS["gradient"][1],
 }
-_COUNTED = {"orbs": ("a few", "several"), "particles": ("several", "many")}
+_COUNTED = {
+    "orbs": (COUNT_WORDS["orbs"]["few"][0], COUNT_WORDS["orbs"]["several"][0]),
+    "particles": (COUNT_WORDS["particles"]["several"][0], COUNT_WORDS["particles"]["many"][0]),
+}
+_DRIFTING = {way: MOVEMENTS[way][1] for way in ("left", "right")} | {"up": MOVEMENTS["up"][2]}
+_MOVING = (MOVEMENTS["left"][0], MOVEMENTS["right"][0])
 _MOVES = {
-    "orbs": ("drifting upward", "drifting to the left", "drifting to the right"),
-    "particles": ("rising", "drifting upward", "drifting to the right"),
-    "waves": ("moving left", "moving right"),
-    "sweep": ("moving left", "moving right"),
-    "aurora": ("moving left", "moving right"),
-    "rings": ("expanding",),
-    "gradient": ("morphing", "shifting", "flowing"),
+    "orbs": (_DRIFTING["up"], _DRIFTING["left"], _DRIFTING["right"]),
+    "particles": (MOVEMENTS["up"][1], _DRIFTING["up"], _DRIFTING["right"]),
+    "waves": _MOVING,
+    "sweep": _MOVING,
+    "aurora": _MOVING,
+    "rings": (MOVEMENTS["out"][0],),
+    "gradient": (STILL[0], STILL[1], STILL[4]),
 }
 
 
