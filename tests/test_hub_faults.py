@@ -313,6 +313,15 @@ def test_several_faults_after_each_other(hub, seed):
         pytest.fail("never done, though the faults are finite")
 
 
+@pytest.mark.parametrize("where", ["file", "cdn"])
+def test_a_server_without_ranges_sends_it_once_more_and_no_oftener(hub, where):
+    put_partial(NAME[where], FILES[NAME[where]][:99])
+    hub.asked.clear()
+    hub.faults = [Fault("whole", where)]
+    check_files(fetch())
+    assert [range for name, range in ranges(hub) if name == NAME[where]] == ["bytes=99-"]
+
+
 def test_two_downloads_of_one_file_do_not_mix(hub):
     import fcntl
 

@@ -17,7 +17,7 @@ from mlx_wan.errors import BadFileError, ModelError
 
 from .cache import blob, partial
 from .listing import COMMIT, Listing, RemoteFile
-from .transport import PATIENCE, Patience, TransientError, attempts, is_hub, opened
+from .transport import Patience, TransientError, attempts, is_hub, opened
 from .verify import Digests, Progress
 
 _CHUNK = 1 << 20
@@ -46,7 +46,7 @@ def fetch(
         for _ in range(2):  # a flipped bit on the way is worth a second try, a third is not
             try:
                 digests = _kept_so_far(stream, file, progress)
-                _fill(listing, file, stream, digests, progress, patience or PATIENCE)
+                _fill(listing, file, stream, digests, progress, patience)
                 if problem := digests.problem():
                     raise WrongContentError(problem)
             except WrongContentError as wrong:
@@ -79,7 +79,7 @@ def _fill(
     stream: BinaryIO,
     digests: Digests,
     progress: Progress,
-    patience: Patience,
+    patience: Patience | None,
 ) -> None:
     """Append what is missing, through as many connections as that takes."""
     what = f"{file.path} of {listing.repo}"

@@ -15,7 +15,7 @@ from mlx_wan.errors import BadFileError, ModelError, UsageError
 from mlx_wan.settings import shown
 from mlx_wan.tensorfile import strict_json
 
-from .transport import PATIENCE, Patience, endpoint, read_body
+from .transport import Patience, endpoint, read_body
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -90,9 +90,8 @@ def list_files(repo: str, revision: str | None = None, patience: Patience | None
         raise UsageError(f"{shown(revision)} is no revision", "give a branch, tag or commit")
     url = f"{endpoint()}/api/models/{repo}/revision/{quote(revision, safe='')}?blobs=true"
     what = f"{repo} at {revision}"
-    patience = patience or replace(PATIENCE, tries=3)  # whoever is offline wants to know soon
     try:
-        answer = strict_json(read_body(url, what, patience=patience))
+        answer = strict_json(read_body(url, what, patience))
     except ValueError:
         raise BadFileError(
             f"{what}: the hub's answer is no JSON", "check HF_ENDPOINT, proxy and login page"

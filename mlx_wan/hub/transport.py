@@ -7,7 +7,7 @@ tokens. Redirects are followed; the token goes to the hub's own address only.
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -95,18 +95,18 @@ def opened(url: str, what: str, headers: dict[str, str] | None = None) -> Iterat
         raise _failure(error, what) from None
 
 
-def read_body(
-    url: str, what: str, limit: int = MAX_JSON, patience: Patience | None = None
-) -> bytes:
-    """The whole body of a small answer. Raises BadFileError when it is larger than `limit`."""
+def read_body(url: str, what: str, patience: Patience | None = None) -> bytes:
+    """The whole body of a small answer. Raises BadFileError when it is larger than MAX_JSON."""
     body = bytearray()
-    for attempt in attempts(patience or PATIENCE):
+    for attempt in attempts(patience or replace(PATIENCE, tries=3)):  # offline is told soon
         with attempt, opened(url, what) as response:
             body.clear()
             for chunk in response.iter_bytes():
                 body += chunk
-                if len(body) > limit:
-                    raise BadFileError(f"the hub's answer about {what} is larger than {limit:,} B")
+                if len(body) > MAX_JSON:
+                    raise BadFileError(
+                        f"{what}: the hub's answer is larger than {MAX_JSON:,} bytes"
+                    )
             attempt.succeeded = True
     return bytes(body)
 
@@ -129,8 +129,9 @@ class Attempt:
         return False
 
 
-def attempts(patience: Patience) -> Iterator[Attempt]:
+def attempts(patience: Patience | None = None) -> Iterator[Attempt]:
     """Tries until one succeeded, waiting between them. Raises the last error's ModelError."""
+    patience = patience or PATIENCE
     failures = 0
     while True:
         attempt = Attempt()
