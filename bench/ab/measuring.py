@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mlx_wan.errors import MlxWanError
+from mlx_wan.presets import PRESETS
 
 from .results import RunResult, StoredExperiment, read_runs, update_run
 
@@ -31,15 +32,24 @@ def measure_runs(
     todo = [run for run in runs if run.done and (again or not run.gates)]
     for count, result in enumerate(todo, 1):
         assert result.video is not None
+        video, text = result.video, texts[result.run.prompt]
+        loops = _loops(experiment.variants[result.run.variant])
         reference = _reference(result, runs)
         try:
-            metrics = measure(result.video, prompt=texts[result.run.prompt], reference=reference)
-            changes: dict[str, Any] = {"metrics": metrics, "gates": gates(result.video)}
+            metrics = measure(video, prompt=text, reference=reference, loops=loops)
+            changes: dict[str, Any] = {"metrics": metrics, "gates": gates(video, loops=loops)}
         except MlxWanError as error:
             changes = {"metrics": {}, "gates": {"readable": False}, "metrics_error": str(error)}
         update_run(result, changes)
         report(count, len(todo))
     return len(todo)
+
+
+def _loops(about: dict[str, Any]) -> bool:
+    """Whether the variant's model promises loops of the length that was made."""
+    preset = PRESETS.get(about["model"])
+    length = about["settings"].get("num_frames")
+    return preset is not None and preset.loops and length == preset.num_frames
 
 
 def _reference(result: RunResult, runs: Sequence[RunResult]) -> Path | None:
