@@ -47,6 +47,13 @@ def transfer_progress() -> "Iterator[Report]":
                 tasks[event.stage] = bars.add_task(
                     event.stage, total=event.total, completed=event.done, detail=""
                 )
-            bars.update(tasks[event.stage], completed=event.done, detail=escape(event.detail))
+            bars.update(
+                tasks[event.stage], completed=event.done, detail=escape(_short(event.detail))
+            )
 
         yield report
+
+
+def _short(text: str) -> str:
+    """The end of a long path, where files differ."""
+    return text if len(text) <= 36 else f"…{text[-35:]}"
