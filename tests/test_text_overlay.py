@@ -119,15 +119,46 @@ def test_a_frame_changes_only_where_words_are_and_only_while_they_are():
 
 
 def test_words_appear_gently_and_the_last_picture_keeps_them():
-    one = overlay(texts=[TextBlock("hook", "Hello there", 0, 6)])
+    one = overlay(texts=[TextBlock("hook", "Hello there", 1, 6)])
     light = []
-    for index in (0, 2, 4, 12, 100, 143):
+    for index in (24, 26, 28, 36, 100, 143):
         frame = black(one)
         one.draw(frame, index)
         light.append(int(frame.sum()))
     assert light[:4] == sorted(light[:4])
     assert light[0] < 0.6 * light[3]
     assert light[3] == light[4] == light[5]
+
+
+def test_the_words_of_the_first_picture_are_there_at_once_and_rise():
+    one = overlay(texts=[TextBlock("hook", "Hello there", 0, 6)], brand=Brand(name="A"))
+    first, later = black(one), black(one)
+    one.draw(first, 0)
+    one.draw(later, 60)
+    assert abs(int(first.sum()) - int(later.sum())) < 0.02 * later.sum()
+    tops = [
+        int(np.argmax(frame[:, : one.format.width // 2].any((1, 2)))) for frame in (first, later)
+    ]
+    assert 5 < tops[0] - tops[1] <= 20
+
+
+def test_the_signature_takes_the_other_colour_where_its_corner_calls_for_it():
+    one = overlay("shorts", [TextBlock("hook", "Hello there", 0, 6)])
+    preview = np.zeros((180, 101, 3), np.uint8)
+    preview[110:] = 225  # dark above, bright where the signature is
+    one.measure([preview] * 4)
+    hook, signature = one.report()["blocks"]
+    assert (hook["colour"], signature["colour"]) == ("#FFFFFF", "#0B1020")
+    assert signature["scrim"] == 0 and signature["contrast_after"] >= AIM
+    preview[110:] = 70
+    one.measure([preview] * 4)
+    assert {block["colour"] for block in one.report()["blocks"]} == {"#FFFFFF"}
+    one.measure([filled_preview(30), filled_preview(220)])  # neither would do: as the words
+    assert len({block["colour"] for block in one.report()["blocks"]}) == 1
+
+
+def filled_preview(value: int) -> np.ndarray:
+    return np.full((180, 101, 3), value, np.uint8)
 
 
 def test_while_moving_words_stay_in_the_safe_area():

@@ -19,6 +19,7 @@ _FADE_IN, _FADE_OUT = 0.4, 0.3  # seconds, or less for what is seen only shortly
 _SLIDE = 20  # pixels that words rise while they appear, at a short side of 1080
 _COVERED = 0.35  # of a preview's pixel, from which it counts as letter
 _PREFER_LIGHT = 0.25  # how much more scrim light words may need than dark ones
+_OWN_COLOUR = 0.1  # how much less scrim the signature needs in another colour than the words'
 
 
 class Overlay:
@@ -43,13 +44,15 @@ class Overlay:
         self._colours = brand or Brand()
         self._needs: dict[str, Need] = {}
         self._dark_words = False
+        self._dark_signature = False
         self._painters: dict[str, tuple[Painter | None, Painter]] = {}  # scrim and words
 
     def measure(self, previews: Iterable[np.ndarray]) -> None:
         """Go once through all frames, small, uint8 (h, w, 3), and choose colours and scrims.
 
-        Light or dark words, the same for the whole video, and for each block the least scrim
-        with which 95 % of its letters' pixels reach a contrast of AIM.
+        Light or dark words, the same for the whole video (the other for the signature where its
+        corner calls for it), and for each block the least scrim with which 95 % of its letters'
+        pixels reach a contrast of AIM.
         """
         if not self.placed:
             return
@@ -141,7 +144,14 @@ class Overlay:
         costs = {name: [need.strength for need in some.values()] for name, some in needs.items()}
         most = {name: max(some, default=0.0) for name, some in costs.items()}
         self._dark_words = most["dark"] < most["light"] - _PREFER_LIGHT
-        self._needs = needs["dark" if self._dark_words else "light"]
+        sides = ("dark", "light") if self._dark_words else ("light", "dark")
+        self._needs, others = (needs[side] for side in sides)
+        self._dark_signature = self._dark_words
+        mine, other = self._needs.get("signature"), others.get("signature")
+        if mine and other and other.strength < mine.strength - _OWN_COLOUR:
+            # its corner is of another lightness: better a colour of its own than a smudge
+            self._dark_signature = not self._dark_words
+            self._needs["signature"] = other
         self._painters.clear()
 
     def _need(self, block: Placed, samples: Samples, words: Colour, behind: Colour) -> Need:
@@ -153,7 +163,8 @@ class Overlay:
     def _look(self, block: Placed) -> Look:
         brand = self._colours
         words, behind = brand.colour("text"), brand.colour("background")
-        if (_lightness(words) < _lightness(behind)) != self._dark_words:
+        is_dark = self._dark_signature if block.role == "signature" else self._dark_words
+        if (_lightness(words) < _lightness(behind)) != is_dark:
             words, behind = behind, words
         accent = brand.colour("accent")
         if block.pill:
@@ -196,11 +207,14 @@ class Overlay:
         left = min((block.end - index) / max(fade_out * fps, 1), 1.0)
         if block.end >= self.storyboard.num_frames:
             left = 1.0  # the last picture keeps its words
+        visible = _ease(appeared)
+        if block.start == 0:
+            visible = 1.0  # the first picture is the thumbnail: its words only rise
         slide = min(
             _SLIDE * unit_of(self.format),
             self.format.safe.bottom - block.box.bottom,
         )
-        return _ease(appeared) * _ease(left), (1 - _ease(appeared)) * slide
+        return visible * _ease(left), (1 - _ease(appeared)) * slide
 
     def _draw_zones(self, frame: np.ndarray, boxes: Sequence[Box]) -> None:
         outlined = [*((box, (255, 200, 0)) for box in boxes), (self.format.safe, (0, 255, 120))]
