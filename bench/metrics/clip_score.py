@@ -1,0 +1,80 @@
+"""How well the pictures fit the prompt, by CLIP; an extra, "not run" without its weights."""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .frames import read_frames
+from .metric import Metric
+
+MODEL = "openai/clip-vit-base-patch32"
+PICTURES = 8
+
+METRICS = (
+    Metric(
+        "clip_score",
+        "",
+        "higher",
+        "quality",
+        f"mean over {PICTURES} frames, spread evenly, of 100 max(0, cos(image, prompt)) with "
+        f"{MODEL}. None when it was not run: it needs the extra `clip` and weights that are on "
+        "this machine already.",
+        "Hessel et al., CLIPScore, EMNLP 2021 (there times 2.5 instead of 100); of video frames "
+        "as in Wu et al., GODIVA, 2021",
+    ),
+)
+
+
+def why_not_run() -> str | None:
+    """The reason there is no CLIP score, with the way out; None when there can be one."""
+    return _scorer()[1]
+
+
+def clip_score(video: Path, prompt: str) -> float | None:
+    """None when CLIP is not installed or its weights are not here: see `why_not_run`."""
+    scorer, _ = _scorer()
+    if scorer is None or not prompt.strip():
+        return None
+    pictures = _spread([frame.rgb for frame in read_frames(video) if frame.sampled], PICTURES)
+    return float(np.mean([100 * max(0.0, cosine) for cosine in scorer(pictures, prompt)]))
+
+
+def _spread(pictures: Sequence[np.ndarray], count: int) -> list[np.ndarray]:
+    places = np.linspace(0, len(pictures) - 1, min(count, len(pictures)))
+    return [pictures[round(place)] for place in places]
+
+
+@cache
+def _scorer() -> tuple[Any, str | None]:
+    """A function of pictures and prompt giving cosines, or the reason there is none.
+
+    `local_files_only`: weights are never downloaded unasked.
+    """
+    try:
+        import torch
+        from transformers import CLIPModel, CLIPProcessor
+    except ImportError:
+        return None, "CLIP is not installed: pip install 'mlx-wan[clip]'"
+    try:
+        model = CLIPModel.from_pretrained(MODEL, local_files_only=True).eval()
+        processor = CLIPProcessor.from_pretrained(MODEL, local_files_only=True)
+    except (OSError, ValueError):
+        return None, f"CLIP's weights are not on this machine: hf download {MODEL}"
+
+    def cosines(pictures: Sequence[np.ndarray], prompt: str) -> list[float]:
+        inputs = processor(
+            text=[prompt],
+            images=list(pictures),
+            return_tensors="pt",
+            truncation=True,
+            padding=True,
+        )
+        with torch.no_grad():
+            seen = model(**inputs)
+        scale = float(model.logit_scale.exp())
+        return [float(value) / scale for value in seen.logits_per_image[:, 0]]
+
+    return cosines, None
