@@ -23,6 +23,7 @@ def complete_or_absent(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        partial.unlink(missing_ok=True)  # a link somebody put there would be written through
         yield partial
         with partial.open("rb") as file:
             os.fsync(file.fileno())

@@ -92,7 +92,8 @@ def write_whole(path: Path, data: bytes) -> None:
     """Put `data` at `path`: on the platter before it has its name, replacing what was there."""
     partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("wb") as file:
+        partial.unlink(missing_ok=True)  # left by a kill, or a link that would be written through
+        with partial.open("xb") as file:
             file.write(data)
             file.flush()
             sync_file(file.fileno())
