@@ -4,8 +4,11 @@ Each case must end in the right files or in one clear error with nothing wrong i
 once the hub is well again, the same call succeeds.
 """
 
+import os
 import random
 import re
+import threading
+import time
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -20,9 +23,10 @@ from mlx_wan.hub import cache, choose, list_files
 pytest_plugins = ["hub_fixtures"]
 
 
-def fetch(revision=None, **choice):
+def fetch(revision=None, connections=1, **choice):
+    """One file after the other, so that a fault meets the one it is meant for."""
     listing = choose(list_files(REPO, revision, QUICK), **choice)
-    return hub_package.download(listing, patience=QUICK)
+    return hub_package.download(listing, patience=QUICK, connections=connections)
 
 
 def check_cache():
@@ -308,7 +312,7 @@ def test_several_faults_after_each_other(hub, seed):
     ]
     for _ in range(6):  # each run brings it forward, or fails clearly
         try:
-            check_files(fetch())
+            check_files(fetch(connections=1 + seed % 2))
             break
         except ModelError:
             check_cache()
@@ -323,6 +327,55 @@ def test_a_server_without_ranges_sends_it_once_more_and_no_oftener(hub, where):
     hub.faults = [Fault("whole", where)]
     check_files(fetch())
     assert [range for name, range in ranges(hub) if name == NAME[where]] == ["bytes=99-"]
+
+
+MANY = {f"part-{n:02}.safetensors": random.Random(n).randbytes(20_000 + n) for n in range(9)}
+MANY |= {
+    "twin.safetensors": MANY["part-03.safetensors"],
+    "config.json": b"{}",
+    "empty_VAE.pth": b"",
+}
+
+
+def check_many(done):
+    assert {file.path for file in done.listing.files} == set(MANY)
+    for path, data in MANY.items():
+        assert (done.folder / path).read_bytes() == data
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_many_files_at_a_time(hub, seed):
+    hub.repos = {REPO: MANY}
+    chance = random.Random(seed)
+    hub.faults = [
+        Fault(kind, chance.choice(["file", "cdn"]), 1, at=chance.randint(0, 900), skip=skip)
+        for kind, skip in zip(("cut", "reset", "flip", "cut silently"), (0, 2, 3, 1), strict=True)
+    ]
+    events = []
+    listing = choose(list_files(REPO))
+    for _ in range(4):
+        try:
+            done = hub_package.download(listing, events.append, patience=QUICK, connections=5)
+            break
+        except ModelError as error:
+            assert "it was not used" in error.message or "again and again" in error.message
+    check_many(done)
+    assert max(event.done for event in events) <= listing.size == events[-1].total
+    asked = {Path(a.path.partition("?")[0]).name for a in hub.asked if a.where == "cdn"}
+    assert len(asked & {"part-03.safetensors", "twin.safetensors"}) == 1  # one content, once
+
+
+def test_the_first_failure_ends_the_others(hub):
+    hub.repos = {REPO: MANY}
+    hub.faults = [Fault("status", "file", 1, at=404), Fault("slow", "cdn")]
+    with pytest.raises(ModelError, match="no such repository"):
+        hub_package.download(choose(list_files(REPO)), patience=QUICK, connections=3)
+    count = len(hub.asked)
+    time.sleep(0.1)
+    assert len(hub.asked) == count < 12  # nothing goes on behind the caller's back
+    assert not [t for t in threading.enumerate() if "worker" in t.name and t.is_alive()]
+    hub.faults = []
+    check_many(hub_package.download(choose(list_files(REPO)), patience=QUICK))
 
 
 def test_two_downloads_of_one_file_do_not_mix(hub):
@@ -350,7 +403,7 @@ def test_a_file_that_another_download_finishes_meanwhile_is_not_written(hub, mon
     lock = fcntl.flock
 
     def late(number, how):
-        if path.exists() and path.stat().st_size:
+        if path.exists() and path.stat().st_ino == os.fstat(number).st_ino and not final.exists():
             path.rename(final)
         lock(number, how)
 
@@ -369,8 +422,6 @@ def test_a_partial_file_that_is_something_else(hub, what, tmp_path):
     if what == "link":
         path.symlink_to(mine)
     elif what == "pipe":
-        import os
-
         os.mkfifo(path)
     else:
         path.mkdir()

@@ -1,5 +1,6 @@
 """From a listing to a folder of checked files."""
 
+import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,9 +9,12 @@ from mlx_wan.events import Event, Report, ignore
 
 from .cache import blob, check_space, note_branch, partial, place, put, snapshot_folder
 from .fetch import fetch
-from .listing import Listing
+from .listing import Listing, RemoteFile
+from .several import StoppedError, several
 from .transport import Patience
-from .verify import examine
+from .verify import Progress, examine
+
+CONNECTIONS = 4  # at a time: one alone seldom fills a fast line
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,11 @@ def missing_bytes(listing: Listing) -> int:
 
 
 def download(
-    listing: Listing, report: Report = ignore, *, patience: Patience | None = None
+    listing: Listing,
+    report: Report = ignore,
+    *,
+    patience: Patience | None = None,
+    connections: int = CONNECTIONS,
 ) -> Download:
     """Fetch what is missing and check everything, what is here already too.
 
@@ -44,37 +52,80 @@ def download(
     small, before it begins; ModelError and BadFileError as `fetch` does.
     """
     check_space(listing.repo, missing_bytes(listing))
-    done = fetched = 0
-    checked, mended = [], []
-    for file in listing.files:
-        before, stage = done, "check"
+    tally = _Tally(listing.size, report)
+    lanes: dict[str, list[RemoteFile]] = {}
+    for file in listing.files:  # files of the same contents are one blob, fetched once
+        lanes.setdefault(file.etag, []).append(file)
 
-        def progress(count: int, name: str = file.path) -> None:
-            nonlocal done
-            done += count
-            report(Event(stage, done, listing.size, name))  # noqa: B023  # called in this round
+    def bring(files: list[RemoteFile]) -> list[_Brought]:
+        return [_bring(listing, file, tally, patience) for file in files]
 
-        problem, sha256 = examine(blob(listing, file), file, progress)
-        if problem:
-            done, stage = before, "download"
-            if problem != "is missing":
-                mended.append(file.path)
-                blob(listing, file).unlink()
-            already = min(_size(partial(listing, file)), file.size)
-            sha256 = fetch(listing, file, progress, patience)
-            fetched += file.size - already
-        put(listing, file)
-        checked.append(replace(file, sha256=sha256))
-        done = before + file.size
-        report(Event(stage, done, listing.size, file.path))
-    for file in checked:  # the names lead to what was checked, not to somebody else's link
+    brought = {}
+    for lane in several(bring, lanes.values(), connections, tally.stop):
+        brought.update({one.file.path: one for one in lane})
+    for file in listing.files:  # the names lead to what was checked, not to somebody else's link
         here = place(listing, file)
         if not here.is_file() or here.stat().st_size != file.size:
             raise BadFileError(f"{here} is not the file that was downloaded", "delete it")
     note_branch(listing)
-    finished = replace(listing, files=tuple(checked))
-    folder = snapshot_folder(listing.repo, listing.commit)
-    return Download(finished, folder, fetched, tuple(mended))
+    in_order = [brought[file.path] for file in listing.files]
+    return Download(
+        listing=replace(listing, files=tuple(one.file for one in in_order)),
+        folder=snapshot_folder(listing.repo, listing.commit),
+        fetched=sum(one.fetched for one in in_order),
+        mended=tuple(one.file.path for one in in_order if one.mended),
+    )
+
+
+@dataclass(frozen=True)
+class _Brought:
+    """A file in its place, with its sha256; `mended` when a damaged one was here before."""
+
+    file: RemoteFile
+    fetched: int
+    mended: bool
+
+
+def _bring(
+    listing: Listing, file: RemoteFile, tally: "_Tally", patience: Patience | None
+) -> _Brought:
+    """Check the file that is here, or fetch it; then give it its name."""
+    problem, sha256 = examine(blob(listing, file), file, tally.of("check", file))
+    fetched = 0
+    if problem:
+        tally.set(file, 0)
+        if problem != "is missing":
+            blob(listing, file).unlink()
+        already = min(_size(partial(listing, file)), file.size)
+        sha256 = fetch(listing, file, tally.of("download", file), patience)
+        fetched = file.size - already
+    put(listing, file)
+    tally.set(file, file.size)
+    return _Brought(replace(file, sha256=sha256), fetched, problem not in (None, "is missing"))
+
+
+class _Tally:
+    """How far all files are together; a thread that reports after `stop` is ended by that."""
+
+    def __init__(self, total: int, report: Report):
+        self.total, self.report = total, report
+        self.done: dict[str, int] = {}
+        self.stop = threading.Event()
+        self.lock = threading.Lock()
+
+    def of(self, stage: str, file: RemoteFile) -> Progress:
+        def progress(count: int) -> None:
+            if self.stop.is_set():
+                raise StoppedError
+            with self.lock:
+                self.done[file.path] = self.done.get(file.path, 0) + count
+                self.report(Event(stage, sum(self.done.values()), self.total, file.path))
+
+        return progress
+
+    def set(self, file: RemoteFile, done: int) -> None:
+        with self.lock:
+            self.done[file.path] = done
 
 
 def _size(path: Path) -> int:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlx_wan.errors import ModelError, UsageError
+from mlx_wan.errors import ModelError
 
 from .cache import snapshot_folder
+from .download import Download
 from .listing import Listing, Pin, RemoteFile, choose, list_files
 
 if TYPE_CHECKING:
@@ -18,11 +19,11 @@ def wanted(
 ) -> Listing:
     """What to fetch of a known model: at the commit that is pinned, unless another is asked for.
 
-    The sizes and hashes that are known beforehand hold for the pinned commit only.
+    The sizes and hashes that are known beforehand do not hold for a revision of one's own choice.
     """
     source = model.source
     listing = list_files(source.repo, revision or source.revision)
-    exact = listing.commit == source.revision
+    exact = revision is None or listing.commit == source.revision
     pins = [
         Pin(file.path, file.size if exact else None, file.sha256 if exact else None)
         for file in source.files
@@ -30,31 +31,25 @@ def wanted(
     return choose(listing, include, pins)
 
 
-def pinned(model: "KnownModel", revision: str | None = None) -> Listing:
-    """The same without asking the hub; raises ModelError when too little is known for that."""
+def pinned(model: "KnownModel") -> Download:
+    """Where the pinned commit would lie, without asking the hub.
+
+    Raises ModelError when the catalogue knows too little for that.
+    """
     source = model.source
-    commit = revision or source.revision
     files = []
     for file in source.files:
         if file.size is None or file.sha256 is None:
             break
         files.append(RemoteFile(file.path, file.size, file.sha256, file.sha256))
-    if commit is None or commit != source.revision or not files or len(files) < len(source.files):
+    if source.revision is None or not files or len(files) < len(source.files):
         raise ModelError(
             f"nothing was downloaded of {model.id} yet",
             f"go online: `mlx-wan models download {model.id}`",
         )
-    return Listing(source.repo, commit, tuple(files))
+    listing = Listing(source.repo, source.revision, tuple(files))
+    return Download(listing, folder_of(listing), 0)
 
 
 def folder_of(listing: Listing) -> Path:
     return snapshot_folder(listing.repo, listing.commit)
-
-
-def check_obtainable(model: "KnownModel", embedded: str) -> None:
-    """Raise UsageError for a model that is not fetched from the hub."""
-    if model.id == embedded or not model.source.repo:
-        raise UsageError(
-            f"{model.id} comes with mlx-wan; there is nothing to download",
-            "`mlx-wan models download` takes the others: see `mlx-wan models list`",
-        )
