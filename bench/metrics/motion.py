@@ -1,6 +1,7 @@
 """How things move: each frame against the middle of its neighbours, by matching blocks."""
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from .frames import Frame, Plane
 from .metric import Metric, Values
@@ -79,24 +80,20 @@ def middle(before: Plane, after: Plane) -> tuple[Plane, np.ndarray, np.ndarray]:
     pad = ((REACH, REACH + rows * BLOCK - height), (REACH, REACH + columns * BLOCK - width))
     a, b = np.pad(before, pad, mode="edge"), np.pad(after, pad, mode="edge")
     size = rows * BLOCK, columns * BLOCK
-
-    def moved(plane: Plane, y: int, x: int) -> Plane:
-        return plane[REACH + y : REACH + y + size[0], REACH + x : REACH + x + size[1]]
-
-    steps = range(-REACH, REACH + 1)
-    ways = sorted(((y, x) for y in steps for x in steps), key=lambda way: np.hypot(*way))
-    least = np.full((rows, columns), np.inf, np.float32)
-    still = vectors = np.zeros((2, rows, columns), np.int64)
-    cost = least
-    for y, x in ways:
-        apart = _of_blocks(np.abs(moved(a, -y, -x) - moved(b, y, x)))
-        if not (y or x):
-            still = apart
-        total = apart + _STAND * float(np.hypot(y, x))
-        better = total < least
-        least = np.where(better, total, least)
-        cost = np.where(better, apart, cost)
-        vectors = np.where(better, np.array([y, x])[:, None, None], vectors)
+    steps = np.arange(-REACH, REACH + 1)
+    ways = len(steps)
+    costs = np.empty((ways, ways, rows, columns), np.float32)  # of v = (y, x)
+    for cost, y in zip(costs, steps, strict=True):
+        lines = [p[REACH + s : REACH + s + size[0]] for p, s in ((a, -y), (b, y))]
+        from_, to = (sliding_window_view(line, size[1], axis=1) for line in lines)
+        apart = np.abs(from_[:, ::-1] - to)  # (H, ways, W), by x
+        blocks = apart.reshape(rows, BLOCK, ways, columns, BLOCK).sum(4).sum(1) / BLOCK**2
+        cost[:] = _with_neighbours(np.moveaxis(blocks, 1, 0))
+    still = costs[REACH, REACH]
+    lengths = np.hypot(*np.meshgrid(steps, steps, indexing="ij"))[..., None, None]
+    best = (costs + _STAND * lengths).reshape(-1, rows, columns).argmin(0)
+    cost = np.take_along_axis(costs.reshape(-1, rows, columns), best[None], 0)[0]
+    vectors = np.stack([steps[best // ways], steps[best % ways]])
     counts = (still > 2 * STILL) & (cost <= _TELLS * still)
     yy, xx = np.mgrid[0 : size[0], 0 : size[1]]
     dy, dx = (np.repeat(np.repeat(v, BLOCK, 0), BLOCK, 1) for v in vectors)
@@ -104,11 +101,9 @@ def middle(before: Plane, after: Plane) -> tuple[Plane, np.ndarray, np.ndarray]:
     return ((there + back) / 2)[:height, :width], vectors, counts
 
 
-def _of_blocks(apart: Plane) -> Plane:
-    """The mean over each block and its neighbours: a block alone is too small to be sure of."""
-    rows, columns = apart.shape[0] // BLOCK, apart.shape[1] // BLOCK
-    blocks = apart.reshape(rows, BLOCK, columns, BLOCK).mean((1, 3))
-    p = np.pad(blocks, 1, mode="edge")
-    p = p[:-2] + 2 * p[1:-1] + p[2:]
+def _with_neighbours(costs: np.ndarray) -> np.ndarray:
+    """(n, rows, columns), each with those around it: a block alone is too small to be sure of."""
+    p = np.pad(costs, ((0, 0), (1, 1), (1, 1)), mode="edge")
     p = p[:, :-2] + 2 * p[:, 1:-1] + p[:, 2:]
-    return (p / 16).astype(np.float32)
+    p = p[..., :-2] + 2 * p[..., 1:-1] + p[..., 2:]
+    return p / 16
