@@ -73,6 +73,9 @@ def ab(
         Path | None, typer.Option(metavar="DIR", help="Default: ab-A-vs-B in this folder.")
     ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds until a run counts as failed.")] = 21600,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Make failed runs again; it stays recorded.")
+    ] = False,
     order_seed: Annotated[int, typer.Option(help="Draws the order of the variants.")] = 0,
     dry_run: o.DryRun = False,
     as_json: o.Json = False,
@@ -105,7 +108,14 @@ def ab(
         return
     _tell(f"{len(experiment.runs)} runs into {folder}")
     try:
-        compare(experiment, folder, timeout=timeout, report=_printer(), plans=plans)
+        compare(
+            experiment,
+            folder,
+            timeout=timeout,
+            retry_failed=retry_failed,
+            report=_printer(),
+            plans=plans,
+        )
     except KeyboardInterrupt:
         _tell("the same command goes on where it stopped")
         raise
@@ -247,7 +257,7 @@ def _show_experiment(experiment: "Experiment", plans: Any, folder: Path, as_json
     from mlx_wan.bench.ab.experiment import describe
 
     about = describe(experiment, plans)
-    flops = sum(plans[run].flops for run in experiment.runs)
+    flops = sum(map(plans.flops, experiment.runs))
     more = {"folder": str(folder), "runs": len(experiment.runs), "flops": flops}
     if as_json:
         print(json.dumps({"ok": True} | more | about, ensure_ascii=False))

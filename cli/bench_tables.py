@@ -94,6 +94,7 @@ def _costs(summaries: "Sequence[VariantSummary]") -> dict[str, list[str]]:
     rows = {
         "runs": [str(one.done) for one in summaries],
         "failed": [str(one.failed or "") for one in summaries],
+        "failed before": [str(one.failed_before or "") for one in summaries],
         "s/step": [_spread(one.seconds_per_step) for one in summaries],
     }
     for stage in ("encode", "denoise", "decode", "save", "total"):

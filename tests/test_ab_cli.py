@@ -2,17 +2,26 @@
 
 import json
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from mlx_wan.bench.ab import kernels, speed
+from mlx_wan import registry
+from mlx_wan.bench.ab import kernels, measuring, results, speed
+from mlx_wan.bench.ab.compare import compare
+from mlx_wan.bench.ab.experiment import Experiment
+from mlx_wan.bench.ab.prompts import Prompt
 from mlx_wan.bench.ab.runner import run_plan
+from mlx_wan.bench.ab.variants import build_variants
+from mlx_wan.bench.metrics import clip_score
 from mlx_wan.cli.main import run
+from mlx_wan.loading import embedded_model
 
 CHILD = (sys.executable, "-S", str(Path(__file__).with_name("ab_child.py")))
 SMALL = ["--num-prompts", "1", "--seeds", "0"]
@@ -39,6 +48,75 @@ def test_what_all_share_comes_from_flags(capsys):
     assert (a["settings"]["width"], b["settings"]["height"]) == (80, 48)
     assert a["settings"]["high_noise.guidance_scale"] == 2.0
     assert a["settings"]["low_noise.guidance_scale"] == 4.0
+
+
+def test_a_real_comparison(tmp_path, monkeypatch, capsys):
+    """Videos, figures, quality and page, and nothing is made twice."""
+    recorded = []
+    monkeypatch.setattr(registry, "record_ab_report", recorded.append, raising=False)
+    monkeypatch.setattr(clip_score, "_scorer", lambda: (None, "torch takes seconds to import"))
+    folder = tmp_path / "ab"
+    words = ["bench", "ab", "wan-mini:steps=1", "wan-mini:steps=3", *SMALL, "--report", str(folder)]
+    assert run([*words, "--json"]) == 0
+    out, err = capsys.readouterr()
+    told = json.loads(out)
+    assert "4 of 4" in err and "warm-up" in err
+    assert told["verdict"] == told["report"]["verdict"]
+    assert [one["done"] for one in told["variants"]] == [1, 1]
+    stored = results.read_experiment(folder)
+    a, b = sorted(results.read_runs(stored), key=lambda one: one.run.variant)
+    for one, steps in ((a, 1), (b, 3)):
+        assert one.error is None and len(one.step_seconds) == steps and one.health == "ok"
+        assert set(one.seconds) == set(results.STAGES) and min(one.seconds.values()) > 0
+        assert set(one.peak_memory) == {"encode", "denoise", "decode"}
+        assert one.bytes_on_disk == one.video.stat().st_size
+        assert one.gates["not_black"] and one.metrics["sharpness"] > 0
+    assert a.metrics["psnr"] is None and b.metrics["psnr"] > 0, "a is the reference"
+    assert a.metrics["latent_cosine"] is None and 0 < b.metrics["latent_cosine"] < 1
+    assert a.seconds_per_step is None and b.seconds_per_step > 0, "first steps are not counted"
+    assert a.hashes["latents"] != b.hashes["latents"]
+    warm = [one for one in results.read_runs(stored, warmups=True) if one.run.warmup]
+    assert {one.hashes["frames"] for one in warm} == {a.hashes["frames"], b.hashes["frames"]}
+    assert not any(one.metrics for one in warm)
+    latents = np.load(a.latents)
+    assert latents.dtype == np.float32 and latents.shape == (1, 5, 8, 8, 16)
+    assert (folder / "report.html").stat().st_size > 1000
+
+    before = (a.folder / "run.json").stat().st_mtime_ns
+    assert run(words) == 0
+    out, err = capsys.readouterr()
+    assert "1 of 4" not in err and "measured" not in err
+    assert told["verdict"] in out and "wan-mini:steps=3" in out
+    assert (a.folder / "run.json").stat().st_mtime_ns == before
+    assert not recorded, "they are settings of one model, no evidence between two"
+
+
+def test_evidence_between_two_models_is_recorded(tmp_path, monkeypatch, capsys):
+    recorded, folder = [], tmp_path / "ab"
+    monkeypatch.setattr(registry, "record_ab_report", recorded.append, raising=False)
+    monkeypatch.setattr(measuring, "measure_runs", lambda experiment, **more: 0)
+    monkeypatch.setattr("mlx_wan.bench.report.write_report", lambda folder: {"verdict": "PASS"})
+    other = tmp_path / "other"
+    shutil.copytree(embedded_model(), other)
+    config = json.loads((other / "config.json").read_text())
+    one, two = (config["components"][name] for name in ("high_noise", "low_noise"))
+    one["files"], two["files"] = two["files"], one["files"]
+    (other / "config.json").write_text(json.dumps(config))
+    built = tuple(build_variants(["wan-mini", str(other)]))
+    made = Experiment(built, (Prompt("p", "sea", "low"),), (0,))
+    compare(made, folder, child=CHILD)
+    assert run(["bench", "report", str(folder)]) == 0
+    assert recorded == [{"verdict": "PASS"}] and "verdict  PASS" in capsys.readouterr().out
+
+
+def test_a_variant_of_which_nothing_was_finished_is_an_error(tmp_path, capsys):
+    built = tuple(build_variants(["wan-mini:steps=1", "wan-mini:steps=2"]))
+    made = Experiment(built, (Prompt("p", "EXIT", "low"),), (0,))
+    compare(made, tmp_path / "ab", child=CHILD)
+    assert run(["bench", "report", str(tmp_path / "ab")]) == 1
+    out, err = capsys.readouterr()
+    assert "no run of wan-mini:steps=1 was finished: exit code 3" in err
+    assert "verdict" in out and (tmp_path / "ab" / "report.html").exists()
 
 
 @pytest.mark.parametrize(

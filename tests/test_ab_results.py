@@ -66,7 +66,7 @@ HUGE = "9" * 5000
         *({"metrics": {"flicker": True}}, {"metrics": []}, {"gates": {"black": 1}}),
         *({"gates": {"black": None}}, {"hashes": {"video": 5}}, {"started": 5}, {"commit": 5}),
         {"metrics": {str(number): 1.0 for number in range(1000)}},
-        {"work": {"flops": "many"}},
+        *({"work": {"flops": "many"}}, {"earlier_errors": "x"}, {"earlier_errors": [None]}),
     ],
     ids=lambda change: json.dumps(change)[:50],
 )

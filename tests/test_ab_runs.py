@@ -79,6 +79,33 @@ def test_a_run_that_fails_is_counted_and_never_dropped(prompt, told, tmp_path):
     assert not again, "a failed run stays counted"
 
 
+def test_a_failed_run_is_tried_again_when_asked_and_that_it_failed_is_kept(tmp_path):
+    made, folder = experiment(("aurora", "EXIT")), tmp_path / "ab"
+    compare(made, folder)
+    told = []
+    stored = compare(made, folder, retry_failed=True, report=told.append)
+    assert [progress.run.prompt for progress in told] == ["p1", "p1"]
+    runs = {one.run.name: one for one in results.read_runs(stored)}
+    assert runs["a-p1-0"].earlier_errors == ("exit code 3: the last words",)
+    summary = summarize(stored, list(runs.values()))[0]
+    assert (summary.done, summary.failed, summary.failed_before) == (1, 1, 1)
+    well = (sys.executable, "-S", "-c", WELL.format(CHILD[-1]))
+    comparing.compare(made, folder, retry_failed=True, child=well)
+    runs = {one.run.name: one for one in results.read_runs(stored)}
+    assert runs["a-p1-0"].done and len(runs["a-p1-0"].earlier_errors) == 2
+    assert names(runs["a-p1-0"].folder) == ["latents.npy", "run.json", "video.mp4"]
+    assert len(names(folder / "runs")) == len(made.runs)
+
+
+WELL = """
+import sys, pathlib
+job = pathlib.Path(sys.argv[1]) / "job.json"
+job.write_text(job.read_text().replace("EXIT", "sea"))
+sys.argv[0:1] = ["child"]
+exec(pathlib.Path("{}").read_text())
+"""
+
+
 def test_figures_leave_warmups_and_failures_out(tmp_path):
     stored = compare(experiment(), tmp_path / "ab")
     file = tmp_path / "ab" / "runs" / "a-p0-0-warmup" / "run.json"
@@ -176,26 +203,6 @@ def test_the_real_child_dies_with_its_parent(tmp_path):
     child.stdin.close()
     assert child.wait(60) == 1
     assert not (tmp_path / "result.json").exists()
-
-
-def test_a_real_comparison(tmp_path):
-    made = experiment(("slow blue aurora",), variants=("steps=1", "steps=3"))
-    stored = comparing.compare(made, tmp_path / "ab")
-    a, b = sorted(results.read_runs(stored), key=lambda one: one.run.variant)
-    for one, steps in ((a, 1), (b, 3)):
-        assert one.error is None and len(one.step_seconds) == steps and one.health == "ok"
-        assert set(one.seconds) == set(results.STAGES) and min(one.seconds.values()) > 0
-        assert set(one.peak_memory) == {"encode", "denoise", "decode"}
-        assert one.bytes_on_disk == one.video.stat().st_size
-    assert a.hashes["latents"] != b.hashes["latents"]
-    assert a.seconds_per_step is None and b.seconds_per_step > 0, "first steps are not counted"
-    warm = [one for one in results.read_runs(stored, warmups=True) if one.run.warmup]
-    assert {one.hashes["frames"] for one in warm} == {a.hashes["frames"], b.hashes["frames"]}
-    import numpy as np
-
-    latents = np.load(a.latents)
-    assert latents.dtype == np.float32
-    assert latents.shape == tuple(Plans(made)[a.run].latent_shape)
 
 
 def test_a_kill_before_the_first_run_leaves_a_folder_to_go_on_with(tmp_path):

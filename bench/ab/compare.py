@@ -14,6 +14,7 @@ from .results import (
     StoredExperiment,
     locked,
     read_experiment,
+    read_runs,
     write_experiment,
 )
 from .runner import CHILD, TIMEOUT, Progress, run_missing
@@ -24,6 +25,7 @@ def compare(
     folder: Path,
     *,
     timeout: float = TIMEOUT,
+    retry_failed: bool = False,
     report: Callable[[Progress], None] = lambda progress: None,
     child: Sequence[str] = CHILD,
     plans: Plans | None = None,
@@ -38,8 +40,18 @@ def compare(
     _check_place(folder)
     with locked(folder):
         begin(folder, here)
-        run_missing(folder, experiment.runs, plans, timeout=timeout, report=report, child=child)
-        return read_experiment(folder)
+        stored = read_experiment(folder)
+        failed = [run for run in read_runs(stored, warmups=True) if not run.done]
+        run_missing(
+            folder,
+            experiment.runs,
+            plans,
+            timeout=timeout,
+            retry={r.run.name: (*r.earlier_errors, str(r.error)) for r in failed if retry_failed},
+            report=report,
+            child=child,
+        )
+        return stored
 
 
 def begin(folder: Path, here: dict[str, Any]) -> None:

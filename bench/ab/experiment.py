@@ -80,6 +80,10 @@ class Plans:
     def __getitem__(self, run: Run) -> Plan:
         return self._plan(run.variant, self._prompts[run.prompt], run.seed)
 
+    def flops(self, run: Run) -> float:
+        """Of a run, without planning it: no prompt changes them."""
+        return self.base[run.variant, self._prompts[run.prompt].density].flops
+
     def of(self, variant: str) -> dict[str, Plan]:
         """A plan of a variant for each density; others of it differ by prompt and seed alone."""
         return {density: plan for (id, density), plan in self.base.items() if id == variant}

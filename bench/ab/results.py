@@ -70,6 +70,7 @@ class RunResult:
     commit: str | None
     started: str
     finished: str
+    earlier_errors: tuple[str, ...] = ()  # of tries before this one
 
     @property
     def done(self) -> bool:
@@ -205,6 +206,7 @@ def read_run(folder: Path, experiment: StoredExperiment) -> RunResult:
         health=check.optional_text("health"),
         metrics=check.metrics("metrics"),
         gates=check.gates("gates"),
+        earlier_errors=check.text_list("earlier_errors"),
         commit=check.optional_text("commit"),
         started=check.text("started"),
         finished=check.text("finished"),
@@ -251,9 +253,19 @@ def work_folder(folder: Path, run: Run) -> Path:
 
 
 def keep_run(work: Path, run: Run, data: Mapping[str, Any]) -> Path:
-    """Give a run that was made in `work`, or failed there, its place; returns it."""
+    """Give a run that was made in `work`, or failed there, its place; returns it.
+
+    A failed run that has it already goes.
+    """
     write_json(work / RUN, data)
-    return work.rename(work.with_name(run.name))
+    final = work.with_name(run.name)
+    if final.exists():
+        old = work.with_name(f".{run.name}.{os.getpid()}.old.partial")
+        final.rename(old)
+        work.rename(final)
+        shutil.rmtree(old)
+        return final
+    return work.rename(final)
 
 
 def remove_unfinished(folder: Path) -> None:
@@ -359,6 +371,14 @@ class _Checker:
         if not all(isinstance(value, str) and len(value) <= 200 for value in table.values()):
             self._refuse(name)
         return table
+
+    def text_list(self, name: str) -> tuple[str, ...]:
+        values = self.data.get(name, [])
+        if not isinstance(values, list) or len(values) > 1000:
+            self._refuse(name)
+        if not all(isinstance(value, str) and len(value) <= 10_000 for value in values):
+            self._refuse(name)
+        return tuple(values)
 
     def metrics(self, name: str) -> dict[str, float | None]:
         table = self._table(name)

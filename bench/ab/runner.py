@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,22 +44,27 @@ def run_missing(
     plans: Plans,
     *,
     timeout: float = TIMEOUT,
+    retry: Mapping[str, Sequence[str]] | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
     child: Sequence[str] = CHILD,
 ) -> int:
     """Make all runs that are not in `folder` yet, in order; returns how many.
 
-    For the one that holds the folder's lock. A run that crashes, takes longer than `timeout`
-    seconds or runs out of memory is kept as a failed run. Raises MlxWanError when the disk is full;
-    after that, an interrupt or a kill, the same call goes on with the run that was not finished.
+    Those of `retry`, failed ones by name with what went wrong, are made again; that they failed
+    before stays in their run.json. For the one that holds the folder's lock. A run that crashes,
+    takes longer than `timeout` seconds or runs out of memory is kept as a failed run. Raises
+    MlxWanError when the disk is full; after that, an interrupt or a kill, the same call goes on
+    with the run that was not finished.
     """
     results.remove_unfinished(folder)
-    there = results.present(folder)
+    retry = retry or {}
+    there = results.present(folder) - retry.keys()
     missing = [run for run in runs if run.name not in there]
     at = commit()
     for count, run in enumerate(missing, 1):
         start = time.perf_counter()
-        data = _make(folder, run, plans, timeout, child, at)
+        about = {"commit": at, "earlier_errors": list(retry.get(run.name, ()))}
+        data = _make(folder, run, plans, timeout, child, about)
         number = len(runs) - len(missing) + count
         seconds = time.perf_counter() - start
         left = len(missing) - count
@@ -69,7 +74,12 @@ def run_missing(
 
 
 def _make(
-    folder: Path, run: Run, plans: Plans, timeout: float, child: Sequence[str], at: str | None
+    folder: Path,
+    run: Run,
+    plans: Plans,
+    timeout: float,
+    child: Sequence[str],
+    about: Mapping[str, Any],
 ) -> dict[str, Any]:
     """One run from start to its place in the folder; returns its run.json."""
     work = results.work_folder(folder, run)
@@ -79,8 +89,8 @@ def _make(
         "seed": run.seed,
         "repeat": run.repeat,
         "warmup": run.warmup,
-        "commit": at,
         "started": _now(),
+        **about,
     }
     try:
         told = run_plan(plans[run], work, timeout, child)

@@ -21,6 +21,7 @@ class Spread:
 @dataclass(frozen=True)
 class VariantSummary:
     """Warm-ups are not in it; failed runs are counted, and in no other figure.
+    `failed_before` counts failures of runs that were tried again.
 
     Seconds by stage and of the whole run, peak bytes by stage, bytes of the model on disk.
     """
@@ -30,6 +31,7 @@ class VariantSummary:
     done: int
     failed: int
     errors: tuple[str, ...]
+    failed_before: int
     seconds: dict[str, Spread]
     seconds_per_step: Spread | None
     peak_memory: dict[str, int]
@@ -71,6 +73,7 @@ def _summary(id: str, about: dict[str, Any], runs: Sequence[RunResult]) -> Varia
         done=len(done),
         failed=len(runs) - len(done),
         errors=tuple(dict.fromkeys(run.error for run in runs if run.error)),
+        failed_before=sum(len(run.earlier_errors) for run in runs),
         seconds={stage: value for stage, value in seconds.items() if value is not None},
         seconds_per_step=spread([r.seconds_per_step for r in done if r.seconds_per_step]),
         peak_memory={s: max(run.peak_memory.get(s, 0) for run in done) for s in stages},
