@@ -73,6 +73,7 @@ def build_report(
         },
         "plan_differences": experiment.data.get("plan_differences"),
     }
+    report = json.loads(json.dumps(report, allow_nan=False))  # as it will be read again
     return report | {"sha256": fingerprint(report)}
 
 
@@ -83,10 +84,11 @@ def fingerprint(report: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def missing_runs(experiment: StoredExperiment, pairs: Sequence[Pair]) -> int:
-    """Runs of two variants that were planned and not made; failed ones were made."""
-    planned = 2 * len(experiment.prompts) * len(experiment.seeds) * experiment.repeats
-    return planned - sum(len(pair.a) + len(pair.b) for pair in pairs)
+def missing_runs(experiment: StoredExperiment, runs: Sequence[RunResult], *variants: str) -> int:
+    """Runs of some variants that were planned and not made; failed ones were made."""
+    planned = len(experiment.prompts) * len(experiment.seeds) * experiment.repeats
+    made = sum(one.run.variant in variants and not one.run.warmup for one in runs)
+    return len(variants) * planned - made
 
 
 def _comparison(
@@ -109,7 +111,7 @@ def _comparison(
         preference=preferred,
         prompts=len({pair.prompt for pair in done}),
         pairs=len(done),
-        missing=missing_runs(experiment, pairs),
+        missing=missing_runs(experiment, runs, BASELINE, candidate),
         broken=_broken_prompts(pairs),
         all_broken=_all_broken(pairs),
         alpha=alpha,

@@ -14,7 +14,7 @@ import numpy as np
 DRAWS = 4000
 SWAPS = 10_000
 _EXACT = 13  # up to so many prompts all 2^(n-1) ways to swap are looked at
-MIN_CLUSTERS = 5  # fewer prompts give no interval that holds what it promises
+MIN_CLUSTERS = 6  # fewer prompts give no interval that holds what it promises
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def bootstrap_interval(
 
     Percentiles, widened for few prompts (Hesterberg, "What Teachers Should Know About the
     Bootstrap", 2015, section 5.3.2: the tails of Student's t, and n / (n - 1)). None for fewer than
-    5 values, from which too little can be drawn.
+    6 values, from which too little can be drawn.
     """
     values = values[np.isfinite(values)]
     n = len(values)
@@ -92,48 +92,44 @@ def evidence(wins: int, losses: int) -> float:
 
 
 def bradley_terry(wins: np.ndarray, *, rounds: int = 10_000) -> np.ndarray:
-    """Strengths `(k,)` with sum 1 from `wins` `(k, k)`: how often the row beat the column.
+    """Strengths `(..., k)` with sum 1 from `wins` `(..., k, k)`: how often the row beat the column.
 
     i beats j with the chance s_i / (s_i + s_j); found by the MM algorithm of Hunter (2004). A tie
     is half a win for both. One tie more is counted for every two that met, so that one which never
     lost has a finite strength. Those that never met any other get NaN.
     """
-    met = (wins + wins.T) > 0
-    counted = wins + met / 2
-    games = counted + counted.T
-    known = met.any(axis=1)
-    won = counted.sum(axis=1)
-    strength = np.where(known, 1.0, 0.0)
+    games = wins + np.swapaxes(wins, -1, -2)
+    met = games > 0
+    known = met.any(axis=-1)
+    won = wins.sum(axis=-1) + met.sum(axis=-1) / 2
+    games = games + met
+    strength = known / np.maximum(known.sum(axis=-1, keepdims=True), 1)
     for _ in range(rounds):
-        pairs = strength[:, None] + strength[None, :]
-        expected = np.divide(games, pairs, out=np.zeros_like(games), where=pairs > 0).sum(axis=1)
-        new = np.divide(won, expected, out=np.zeros_like(won), where=expected > 0)
-        new /= new.sum() or 1.0
-        if np.abs(new - strength).max() < 1e-10:
-            break
+        pairs = strength[..., :, None] + strength[..., None, :]
+        expected = (games / np.where(pairs > 0, pairs, 1)).sum(axis=-1)
+        new = won / np.where(expected > 0, expected, 1)
+        new = new / np.maximum(new.sum(axis=-1, keepdims=True), 1e-300)
+        change = np.abs(new - strength).max()
         strength = new
-    return np.where(known, new, np.nan)
+        if change < 1e-10:
+            break
+    return np.where(known, strength, np.nan)
 
 
 def bradley_terry_intervals(
-    wins: np.ndarray, *, level: float = 0.95, draws: int = 400, seed: int = 0
+    wins: np.ndarray, *, level: float = 0.95, draws: int = 1000, seed: int = 0
 ) -> list[Interval | None]:
     """Strengths with intervals from `(prompts, k, k)` wins, by drawing prompts again."""
     n, k, _ = wins.shape
     strength = bradley_terry(wins.sum(axis=0))
     if n < MIN_CLUSTERS:
         return [None] * k
-    dice = np.random.default_rng(seed)
-    drawn = np.array(
-        [
-            bradley_terry(wins[dice.integers(n, size=n)].sum(axis=0), rounds=200)
-            for _ in range(draws)
-        ]
-    )
+    drawn = np.random.default_rng(seed).integers(n, size=(draws, n))
+    strengths = bradley_terry(wins[drawn].sum(axis=1), rounds=500)  # (draws, k)
     tail = _widened_tail((1 - level) / 2, n)
     result: list[Interval | None] = []
     for one in range(k):
-        column = drawn[np.isfinite(drawn[:, one]), one]
+        column = strengths[np.isfinite(strengths[:, one]), one]
         if not np.isfinite(strength[one]) or not len(column):
             result.append(None)
             continue

@@ -1,5 +1,6 @@
 """PASS, FAIL or NOT ENOUGH EVIDENCE: the rules, and the words the page states them with."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,15 +9,15 @@ from .stats import sign_test
 from .votes import Preference
 
 PASS, FAIL, NOT_ENOUGH = "PASS", "FAIL", "NOT ENOUGH EVIDENCE"
-MIN_PROMPTS = 8  # with fewer no swap test can reach ALPHA: 2 / 2^7 is above it
 MIN_PAIRS = 12
+MIN_PROMPTS = math.ceil(1 - math.log2(ALPHA))  # 8: with 7, 2 swaps of 2^7 are more than ALPHA
 MIN_BROKEN = 4  # prompts; equal variants would split so few this way with a chance below ALPHA
 MIN_EVIDENCE = 20.0
 MAX_LOSS = 0.5  # standard deviations of overall quality that must be ruled out
 
 RULES = (
     "Nothing is decided before all planned runs were made, and on fewer than "
-    f"{MIN_PROMPTS} prompts or {MIN_PAIRS} pairs.",
+    f"{MIN_PROMPTS} prompts (one more for each doubling of the candidates) or {MIN_PAIRS} pairs.",
     "B and A are compared on pairs of the same prompt and seed. Seeds, repeats and votes of one "
     "prompt are averaged first; a prompt counts once.",
     f"A difference is clear when its {LEVEL:.0%} bootstrap interval lies wholly on one side of "
@@ -30,14 +31,18 @@ RULES = (
     "Votes are clear when the interval of the win rate excludes one half, and the prompts won are "
     f"{MIN_EVIDENCE:.0f} times likelier under some other win rate than under one half. That holds "
     "however often one looks while votes come in.",
+    "Overall quality is the mean of all quality figures, each in standard deviations of single "
+    "videos. Where it is clear it decides, whatever single figures say; else quality is better or "
+    "worse when single figures clearly are and none clearly says the opposite.",
     "FAIL: B's videos break clearly more often (no video, or a gate failed; a sign test over "
-    f"prompts at {ALPHA:.0%}, or all of B's and none of A's on {MIN_BROKEN} prompts); or a quality "
-    "figure is clearly worse and none clearly better; or people clearly prefer A; or it is clearly "
-    "slower or larger and nothing is clearly better.",
-    "PASS: no gate failed more often than with A, no quality figure is clearly worse, overall "
-    f"quality is not worse by {MAX_LOSS} standard deviations within its interval, people do not "
-    "prefer A; and quality is clearly better, or people clearly prefer B, or time or memory is "
-    "clearly better and the other one not clearly worse.",
+    f"prompts at {ALPHA:.0%}, or all of B's and none of A's on {MIN_BROKEN} prompts); or people "
+    "clearly prefer A; or quality is worse and people do not clearly prefer B; or time or memory "
+    "is clearly worse, quality was measured and nothing is clearly better.",
+    "PASS: no gate failed more often than with A, quality is not worse and not in dispute, people "
+    "do not prefer A; and quality is better, or people clearly prefer B, or time or memory is "
+    "clearly better, the other one not clearly worse, and no single quality figure clearly worse. "
+    f"Unless overall quality is clearly better, it must not be worse by {MAX_LOSS} standard "
+    "deviations anywhere within its interval. Votes settle a dispute between quality figures.",
     "NOT ENOUGH EVIDENCE: everything else, with what is missing.",
 )
 
@@ -73,48 +78,48 @@ class Case:
 def decide(case: Case) -> Verdict:
     """The rules of `RULES`, in their order."""
     if case.missing:
-        return _open(f"{case.missing} of the planned runs were not made yet")
+        return _open(f"planned runs that were not made yet: {case.missing}")
     if reason := _breaks(case):
         return Verdict(FAIL, (reason, *_gate_reasons(case)))
-    if case.prompts < MIN_PROMPTS or case.pairs < MIN_PAIRS:
+    least = math.ceil(1 - math.log2(case.alpha))
+    if case.prompts < least or case.pairs < MIN_PAIRS:
         counts = f"{_many(case.pairs, 'finished pair')} of {_many(case.prompts, 'prompt')}"
         return _open(
-            f"{counts}: at least {MIN_PAIRS} pairs of {MIN_PROMPTS} prompts are needed",
+            f"{counts}: at least {MIN_PAIRS} pairs of {least} prompts are needed",
             *_gate_reasons(case),
         )
-    quality = [figure for figure in case.figures if figure.kind == "quality"]
-    better, worse = ([f for f in quality if f.clear == c] for c in ("better", "worse"))
     costs = [figure for figure in case.figures if figure.kind in ("time", "memory")]
     cheaper, dearer = ([f for f in costs if f.clear == c] for c in ("better", "worse"))
-    preferred = _preferred(case)
-    found = tuple(map(describe, (*better, *worse, *cheaper, *dearer)))
+    quality, preferred, gates = _quality(case.figures), _preferred(case), _gate_reasons(case)
     votes = (_votes(case.preference),) if case.preference else ()
-    gates = _gate_reasons(case)
+    found = (*quality.found, *map(describe, (*cheaper, *dearer)))
     if preferred == "a":
         return Verdict(FAIL, ("people clearly prefer A", *votes, *gates, *found))
-    if worse and not better:
+    if quality.state == "worse":
         if preferred == "b":
             return _open("people prefer B, but quality is measured worse", *votes, *gates, *found)
         return Verdict(FAIL, (*found, *gates, *votes))
     if gates:
         return _open(*gates, *found, *votes)
-    if worse and preferred != "b":
-        return _open(
-            "the quality figures disagree; votes can decide: `mlx-wan bench vote`", *found, *votes
-        )
-    gain = better or preferred == "b"
-    if not gain and dearer:
-        if cheaper:
-            return _open("time and memory pull in different directions", *found, *votes)
-        return Verdict(FAIL, (*found, "nothing is clearly better", *votes))
     if preferred == "b":
+        if quality.doubt:
+            return _open(quality.doubt, *votes, *found)
         return Verdict(PASS, ("people clearly prefer B", *votes, *found))
-    if better:
-        return Verdict(PASS, (*found, *votes))
+    if quality.state == "disputed":
+        more = "the quality figures disagree; votes can decide: `mlx-wan bench vote`"
+        return _open(more, *found, *votes)
+    if quality.state == "better":
+        return _open(quality.doubt, *found) if quality.doubt else Verdict(PASS, (*found, *votes))
+    if cheaper and dearer:
+        return _open("time and memory pull in different directions", *found, *votes)
+    if quality.state == "unknown":
+        return _open("quality was not measured", *found, *votes)
+    if dearer:
+        return Verdict(FAIL, (*found, "nothing is clearly better", *votes))
     if not cheaper:
         return _open("no difference is clear", *found, *votes)
-    if doubt := _quality_doubt(quality):
-        return _open(doubt, *found, *votes)
+    if quality.doubt:
+        return _open(quality.doubt, *found, *votes)
     return Verdict(PASS, (*found, "quality is not worse", *votes))
 
 
@@ -174,17 +179,33 @@ def _votes(votes: Preference) -> str:
     return f"{text}, {votes.wins} prompts won, {votes.losses} lost, {votes.ties} tied"
 
 
-def _quality_doubt(quality: Sequence[Figure]) -> str | None:
-    """Why quality cannot be called not worse, if so."""
-    if not quality:
-        return "quality was not measured"
-    overall = quality[0]
+@dataclass(frozen=True)
+class _Quality:
+    """`state` is better, worse, same, disputed or unknown; `doubt` says why it may be worse."""
+
+    state: str
+    found: tuple[str, ...] = ()
+    doubt: str | None = None
+
+
+def _quality(figures: Sequence[Figure]) -> _Quality:
+    rows = [figure for figure in figures if figure.kind == "quality"]
+    if not rows:
+        return _Quality("unknown")
+    overall = rows[0]  # the only one, where just one was measured
+    better, worse = ([f for f in rows if f.clear == c] for c in ("better", "worse"))
+    found = tuple(map(describe, (*better, *worse)))
+    if overall.clear:
+        ordered = sorted((*better, *worse), key=lambda figure: figure.clear != overall.clear)
+        return _Quality(overall.clear, tuple(map(describe, ordered)))
+    doubt = None
     if overall.effect_low is not None and overall.effect_low <= -MAX_LOSS:
-        return (
+        doubt = (
             f"{overall.name} may be worse by up to {-overall.effect_low:.2g} standard deviations; "
             "more prompts would tell"
         )
-    return None
+    states = {(True, True): "disputed", (True, False): "better", (False, True): "worse"}
+    return _Quality(states.get((bool(better), bool(worse)), "same"), found, doubt)
 
 
 def _open(*reasons: str) -> Verdict:
