@@ -84,10 +84,22 @@ def make(
     }
 
 
-def show(made: "Plan | Production", as_json: bool) -> None:
-    """Print a plan on stdout: as a table for people, or as the JSON a record holds."""
+def show(
+    made: "Plan | Production", as_json: bool, *, predicted: bool = False, chip: str | None = None
+) -> None:
+    """Print a plan on stdout: as a table for people, or as the JSON a record holds.
+
+    `predicted`: with the seconds of each stage, here or on a chip of the table.
+    """
+    more, rows = {}, []
+    if predicted:
+        from mlx_wan.plan import Plan
+        from mlx_wan.roofline.predict import predict
+
+        told = predict([made] if isinstance(made, Plan) else made.plans, chip)
+        more, rows = {"prediction": told.to_dict()}, _time_rows(told)
     if as_json:
-        print(json.dumps({"ok": True} | recorded(made), ensure_ascii=False))
+        print(json.dumps({"ok": True} | recorded(made) | more, ensure_ascii=False))
         return
     from rich.console import Console
     from rich.table import Table
@@ -95,9 +107,23 @@ def show(made: "Plan | Production", as_json: bool) -> None:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for label, text in _rows(made):
+    for label, text in [*_rows(made), *rows]:
         table.add_row(label, _plain(text))
     Console().print(table)
+
+
+def _time_rows(told: Any) -> list[tuple[str, str]]:
+    """Predicted seconds of each stage, and where they come from."""
+    from mlx_wan.studio.forecast import spoken
+
+    def text(seconds: float) -> str:
+        return spoken(seconds) if seconds >= 10 else f"about {seconds:.2g} s"
+
+    if told.seconds is None:
+        return [("time by stage", told.note)]
+    where = f" on {told.chip}" if told.chip else ""
+    rows = [(f"time{where}, {stage}", text(value)) for stage, value in told.seconds.items()]
+    return [*rows, (f"time{where}, rendering", text(told.total)), ("time is", told.note)]
 
 
 def recorded(made: "Plan | Production") -> dict[str, Any]:

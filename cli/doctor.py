@@ -4,13 +4,25 @@ import json
 import platform
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from .options import Json
 
 
-def doctor(as_json: Json = False) -> None:
+def doctor(
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate", help="Measure this machine's rates first, under a minute; for `plan`."
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Report device, memory, BLAS in use, versions and the models found."""
+    if calibrate:
+        _calibrate()
     facts = _facts()
     if as_json:
         print(json.dumps({"ok": True} | facts))
@@ -21,6 +33,40 @@ def doctor(as_json: Json = False) -> None:
     print(f"{'models:':18}{len(models)}")
     for name, about in models.items():
         print(f"  {name}: {about}")
+
+
+def _calibrate() -> None:
+    """Measure and store; what else runs meanwhile makes every later prediction too slow."""
+    import sys
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from mlx_wan.roofline.calibrate import measure
+    from mlx_wan.roofline.store import write_calibration
+
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task("calibrating")
+
+        def report(done: int, total: int, what: str) -> None:
+            bars.update(task, completed=done, total=total, description=f"calibrating: {what}")
+
+        rates = measure(report=report)
+    print(f"calibrated: {write_calibration(rates)}", file=sys.stderr)
+
+
+def _calibration() -> str:
+    from mlx_wan.errors import MlxWanError
+    from mlx_wan.roofline.store import AGAIN, read_calibration
+
+    try:
+        found = read_calibration()
+    except MlxWanError as error:
+        return f"unusable: {error.message}; {error.hint}"
+    if found is None:
+        return f"none; {AGAIN.replace('again', 'once')}"
+    fastest = max(rate for _, _, rate in found.rates.points["linear"])
+    return f"{found.date[:10]}, {fastest / 1e9:,.0f} GFLOP/s in matmul, mlx {found.versions['mlx']}"
 
 
 def _facts() -> dict[str, Any]:
@@ -40,6 +86,7 @@ def _facts() -> dict[str, Any]:
         "device": f"{device.type.name} {name}".strip(),
         "memory available": f"{available_memory() / 2**30:.1f} GiB",
         "blas": blas.status(),
+        "calibration": _calibration(),
         "models folder": str(models_folder()),
         "default model": _default_model(),
         "models": _models(),

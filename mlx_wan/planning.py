@@ -7,13 +7,20 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from .errors import UsageError
 from .files import file_sha256
 from .geometry import latent_shape, multiples, token_count
 from .home import models_folder
-from .loading import ModelFolder, embedded_model, find_model, network_config, open_model
+from .loading import (
+    Component,
+    ModelFolder,
+    embedded_model,
+    find_model,
+    network_config,
+    network_module,
+    open_model,
+)
 from .memory import available_memory, check_fits, predict, text_tokens
 from .plan import ExpertPlan, Plan, count_forwards
 from .presets import EMBEDDED
@@ -103,7 +110,7 @@ def plan_for(
         experts=experts,
         seed=secrets.randbelow(2**32) if request.seed is None else request.seed,
         output=request.output,
-        flops=forward_flops(network_config(folder[running[0]]), tokens) * count_forwards(experts),
+        flops=forward_flops(folder[running[0]], tokens) * count_forwards(experts),
         memory=memory,
         notes=tuple(notes),
     )
@@ -141,7 +148,7 @@ def replan(
     )
     check_fits(memory, folder, *size, running, plan.image is not None)
     tokens = token_count(folder, plan.latent_shape)
-    flops = forward_flops(network_config(folder[running[0]]), tokens) * plan.forwards
+    flops = forward_flops(folder[running[0]], tokens) * plan.forwards
     return replace(
         plan,
         model_path=str(folder.path.absolute()),
@@ -170,12 +177,9 @@ def check_images(plan: Plan) -> None:
             )
 
 
-def forward_flops(config: Any, tokens: int) -> float:
-    """Floating-point operations of one transformer forward (speed.md 7.1; 2 per multiply-add)."""
-    dim, layers, text = config.dim, config.num_layers, config.text_len
-    linear = 12 * tokens * dim**2 + 4 * tokens * dim * config.ffn_dim + 4 * text * dim**2
-    attention = 4 * tokens**2 * dim + 4 * tokens * text * dim
-    return float(layers * (linear + attention))
+def forward_flops(component: Component, tokens: int) -> float:
+    """Floating-point operations of one transformer forward (2 per multiply-add)."""
+    return float(network_module(component).forward_flops(network_config(component), tokens))
 
 
 def _embedded_note(request: Request, folder: ModelFolder) -> list[str]:

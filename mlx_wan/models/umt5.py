@@ -15,6 +15,7 @@ import numpy as np
 
 from mlx_wan.cpu import gelu_tanh, is_cpu, softmax_attention
 from mlx_wan.errors import BadFileError, ModelError
+from mlx_wan.roofline import work
 
 MASKED = -1e9  # added to a score: the key's weight vanishes
 
@@ -200,3 +201,20 @@ def encode(
     states = [encoder.norm(x) for x in states]
     mx.eval(states)
     return states
+
+
+def encode_work(config: UMT5Config, text_tokens: int, widened: bool) -> list[work.Op]:
+    """The operations of encoding one prompt; `widened`: 16-bit matrices become float32 first."""
+    n, dim, attn, ffn = text_tokens, config.dim, config.dim_attn, config.dim_ffn
+    layer = [
+        work.linear(n, dim, attn, 4),
+        work.linear(n, dim, ffn, 3),
+        work.attention(config.num_heads, n, n, attn // config.num_heads),
+        work.elementwise(work.NORM, n * dim, 2),
+        work.elementwise(work.ACTIVATION, n * ffn),
+        work.elementwise(work.ADD, n * ffn, 3),
+    ]
+    if widened:
+        layer.append(work.elementwise(work.ADD, dim * attn, 4))
+        layer.append(work.elementwise(work.ADD, dim * ffn, 3))
+    return [op.times(config.num_layers) for op in layer]

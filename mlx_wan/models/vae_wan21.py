@@ -5,6 +5,8 @@ from itertools import pairwise
 
 import mlx.nn as nn
 
+from mlx_wan.roofline.work import Op
+
 from .vae_wan_blocks import (
     CausalConv3d,
     Downsample,
@@ -14,6 +16,7 @@ from .vae_wan_blocks import (
     middle,
 )
 from .vae_wan_stream import Network, StreamingVAE, check_config
+from .vae_wan_work import network_work
 
 
 @dataclass(frozen=True)
@@ -111,3 +114,15 @@ def decode_share(config: WanVAE21Config) -> float:
     """The part of the weights that decoding reads."""
     encoder, decoder = (net(config).parameter_count() for net in (Encoder, Decoder))
     return decoder / (encoder + decoder)
+
+
+def decode_work(config: WanVAE21Config, height: int, width: int, num_frames: int) -> list[Op]:
+    """The operations of decoding to a video of this size."""
+    _, row, column = config.stride
+    pixels = height // row * (width // column)
+    return network_work(Decoder(config), pixels, num_frames, config.stride[0], decode=True)
+
+
+def encode_work(config: WanVAE21Config, height: int, width: int, num_frames: int) -> list[Op]:
+    """The operations of encoding a video of this size."""
+    return network_work(Encoder(config), height * width, num_frames, config.stride[0])

@@ -6,6 +6,7 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from mlx_wan.errors import ModelError
+from mlx_wan.roofline.work import Op
 
 from .vae_wan_blocks import (
     CausalConv3d,
@@ -19,6 +20,7 @@ from .vae_wan_blocks import (
     middle,
 )
 from .vae_wan_stream import Network, StreamingVAE, check_config
+from .vae_wan_work import network_work
 
 
 @dataclass(frozen=True)
@@ -201,3 +203,16 @@ def decode_share(config: WanVAE22Config) -> float:
     """The part of the weights that decoding reads."""
     encoder, decoder = (net(config).parameter_count() for net in (Encoder, Decoder))
     return decoder / (encoder + decoder)
+
+
+def decode_work(config: WanVAE22Config, height: int, width: int, num_frames: int) -> list[Op]:
+    """The operations of decoding to a video of this size."""
+    _, row, column = config.stride
+    pixels = height // row * (width // column)
+    return network_work(Decoder(config), pixels, num_frames, config.stride[0], decode=True)
+
+
+def encode_work(config: WanVAE22Config, height: int, width: int, num_frames: int) -> list[Op]:
+    """The operations of encoding a video of this size."""
+    pixels = height // config.patch_size * (width // config.patch_size)
+    return network_work(Encoder(config), pixels, num_frames, config.stride[0])

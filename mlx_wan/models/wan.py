@@ -18,6 +18,7 @@ import numpy as np
 from mlx_wan import cpu
 from mlx_wan.attention import FUSED_HEAD_SIZES, SCORE_BYTES, attention, row_chunks
 from mlx_wan.errors import UsageError
+from mlx_wan.roofline import work
 
 Watch = Callable[[str, mx.array], None]
 
@@ -450,3 +451,48 @@ def conditioning_memory(config: WanConfig, tokens: int, text_tokens: int) -> int
     """Bytes of `Conditioning` for a prompt of so many tokens."""
     keys = min(text_tokens + 1, config.text_len)
     return 4 * (2 * config.num_layers * keys * config.dim + tokens * config.head_dim)
+
+
+def forward_flops(config: WanConfig, tokens: int) -> float:
+    """Floating-point operations of one forward with all text keys (2 per multiply-add)."""
+    dim, layers, text = config.dim, config.num_layers, config.text_len
+    linear = 12 * tokens * dim**2 + 4 * tokens * dim * config.ffn_dim + 4 * text * dim**2
+    return float(layers * (linear + 4 * tokens**2 * dim + 4 * tokens * text * dim))
+
+
+def forward_work(config: WanConfig, tokens: int, text_tokens: int) -> list[work.Op]:
+    """The operations of one forward, beside a prompt of so many tokens (`condition_work`)."""
+    dim, ffn_dim, layers = config.dim, config.ffn_dim, config.num_layers
+    keys = min(text_tokens + 1, config.text_len)
+    chunks = row_chunks(tokens, wide=True)
+    rows = tokens / len(chunks)
+    patch = math.prod(config.patch_size)
+    block = [
+        work.linear(tokens, dim, dim, 6),
+        work.attention(config.num_heads, tokens, tokens, config.head_dim),
+        work.attention(config.num_heads, tokens, keys, config.head_dim),
+        work.linear(rows, dim, ffn_dim, 2 * len(chunks)),
+        work.elementwise(work.ACTIVATION, rows * ffn_dim, len(chunks)),
+        work.elementwise(work.NORM, tokens * dim, 6),
+        work.elementwise(work.ADD, tokens * dim, 7),
+    ]
+    around = [
+        work.linear(tokens, patch * config.in_dim, dim),
+        work.linear(tokens, dim, patch * config.out_dim),
+        work.linear(1, config.freq_dim, dim),
+        work.linear(1, dim, dim, 7),
+        work.elementwise(work.NORM, tokens * dim),
+        work.elementwise(work.ADD, tokens * patch * config.out_dim, 4),
+    ]
+    return [op.times(layers) for op in block] + around
+
+
+def condition_work(config: WanConfig, tokens: int, text_tokens: int) -> list[work.Op]:
+    """The operations of `condition` for one prompt."""
+    keys, dim = min(text_tokens + 1, config.text_len), config.dim
+    return [
+        work.linear(keys, config.text_dim, dim),
+        work.linear(keys, dim, dim, 1 + 2 * config.num_layers),
+        work.elementwise(work.NORM, keys * dim, config.num_layers),
+        work.elementwise(work.ACTIVATION, 3 * tokens * config.head_dim),  # the rotary table
+    ]

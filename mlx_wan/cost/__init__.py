@@ -1,0 +1,1 @@
+"""What videos cost: time, energy and money, beside what clouds charge."""

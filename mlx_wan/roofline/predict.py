@@ -1,0 +1,107 @@
+"""A plan's seconds by stage and peak memory, and where the figures come from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mlx_wan.errors import MlxWanError
+from mlx_wan.loading import ModelFolder, open_model
+from mlx_wan.plan import Plan
+
+from .chips import Chip, find_chip, this_chip
+from .machine import machine
+from .rates import Rates
+from .refine import correction
+from .stages import stage_seconds
+from .store import read_calibration
+
+STAGES = ("encode", "denoise", "decode")
+_UNCALIBRATED = "not calibrated: run mlx-wan doctor --calibrate"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """`seconds` by stage, None when nothing is known of this machine; `peak_memory` in bytes.
+
+    `source` says where the seconds come from: "calibrated", "chip table" or "unknown". With `runs`
+    above 0 they were corrected by so many finished ones. `chip` is the one asked for.
+    """
+
+    seconds: dict[str, float] | None
+    peak_memory: dict[str, int]
+    source: str
+    runs: int
+    chip: str | None
+    note: str
+
+    @property
+    def total(self) -> float | None:
+        return None if self.seconds is None else sum(self.seconds.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; never to be taken for a measurement."""
+        told = self.seconds and {stage: round(value, 3) for stage, value in self.seconds.items()}
+        return {
+            "kind": "prediction",
+            "seconds": told,
+            "peak_memory": self.peak_memory,
+            "source": self.source,
+            "corrected_by_runs": self.runs,
+            "chip": self.chip,
+            "note": self.note,
+        }
+
+
+def predict(
+    plans: Sequence[Plan], chip: str | None = None, *, corrected: bool = True
+) -> Prediction:
+    """What the plans, of one model, take here one after the other, or on a chip of the table.
+
+    Peak memory is this machine's. Raises UsageError for an unknown chip, and MlxWanError kinds for
+    a model that cannot be opened.
+    """
+    peaks = {s: max(plan.memory.stages()[s] for plan in plans) for s in STAGES}
+    unknown = Prediction(None, peaks, "unknown", 0, None, _UNCALIBRATED)
+    if chip is not None:
+        wanted = find_chip(chip)
+        seconds = _sums(plans, open_model(plans[0].model_path), wanted.rates())
+        note = f"a prediction from published figures, not measured: {wanted.name}; {wanted.basis}"
+        return replace(unknown, seconds=seconds, source="chip table", chip=wanted.id, note=note)
+    base, source, note = _base()
+    if base is None:
+        return replace(unknown, note=note)
+    seconds = _sums(plans, open_model(plans[0].model_path), base)
+    factors, runs = correction(plans[0]) if corrected else ({}, 0)
+    seconds = {stage: value * factors.get(stage, 1.0) for stage, value in seconds.items()}
+    if runs:
+        note = f"{note}, corrected by {runs} run{'s' if runs > 1 else ''} of this model"
+    return replace(unknown, seconds=seconds, source=source, runs=runs, note=note)
+
+
+def _base() -> tuple[Rates | None, str, str]:
+    """The rates of this machine, their source, and how that is said."""
+    problem = ""
+    try:
+        calibration = read_calibration()
+    except MlxWanError as error:
+        calibration, problem = None, f"{error.message}; {error.hint}"
+    if calibration is not None:
+        return calibration.rates, "calibrated", f"calibrated on {calibration.date[:10]}"
+    chip: Chip | None = this_chip(str(machine()["chip"]))
+    if chip is not None and machine()["device"] == "gpu":
+        note = f"from the chip table ({chip.name}), not measured; {problem or _UNCALIBRATED}"
+        return chip.rates(), "chip table", note
+    return None, "unknown", problem or _UNCALIBRATED
+
+
+def _sums(plans: Sequence[Plan], folder: ModelFolder, rates: Rates) -> dict[str, float]:
+    """Equal plans (another seed or prompt) are counted once and multiplied."""
+    total = dict.fromkeys(STAGES, 0.0)
+    known: dict[Any, dict[str, float]] = {}
+    for plan in plans:
+        alike = (plan.latent_shape, plan.num_frames, plan.experts, plan.image is None)
+        if alike not in known:
+            known[alike] = stage_seconds(plan, folder, rates)
+        for stage, value in known[alike].items():
+            total[stage] += value
+    return total
