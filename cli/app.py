@@ -14,6 +14,7 @@ from .doctor import doctor
 from .generate import generate
 from .library import library_app
 from .linkedin import linkedin
+from .models import models_app
 from .plan import plan
 from .youtube import youtube
 
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 for _command in (generate, linkedin, youtube, batch, plan, convert, doctor):
     app.command()(_command)
+app.add_typer(models_app)
 app.add_typer(library_app)
 app.add_typer(brand_app)
 app.add_typer(bench_app)

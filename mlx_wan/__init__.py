@@ -31,6 +31,8 @@ _PUBLIC = {
     "VideoFormat": "api",
     "QualityProfile": "api",
     "BatchError": "api",
+    "ModelRegistry": "registry.metadata",
+    "ModelMetadata": "registry.metadata",
 }
 
 __all__ = ["__version__", *_PUBLIC]

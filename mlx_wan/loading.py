@@ -73,12 +73,12 @@ def find_model(name: str | None) -> Path:
         return _named_model(name)
     active, installed = active_model(), installed_models()
     if active is not None:
-        if active not in installed:
+        if active not in installed and active != EMBEDDED:
             raise ModelError(
                 f"the active model {active!r} is missing from {models_folder()}",
                 f"convert it again, or give --model with one of: {', '.join(_names())}",
             )
-        return models_folder() / active
+        return _named_model(active)
     if not installed:
         return embedded_model()
     if len(installed) > 1:

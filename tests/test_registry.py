@@ -106,7 +106,7 @@ DAMAGED = {
     "cut": b'{"format": "mlx-wan-reg',
     "a list": b"[]",
     "another format": b'{"format": "x", "version": 1, "active": "one"}',
-    "a newer version": b'{"format": "mlx-wan-registry", "version": 2, "active": "one"}',
+    "a newer version": b'{"format": "mlx-wan-registry", "version": 99, "active": "one"}',
     "a true version": b'{"format": "mlx-wan-registry", "version": true, "active": "one"}',
     "a number": b'{"format": "mlx-wan-registry", "version": 1, "active": 7}',
     "a path": b'{"format": "mlx-wan-registry", "version": 1, "active": "../../etc"}',
@@ -145,22 +145,34 @@ def test_activating_replaces_a_damaged_registry_whose_copy_is_kept(models):
 
 def test_a_registry_too_large_or_no_file_is_refused(models):
     models.mkdir(parents=True)
-    registry_file().write_bytes(b" " * 2_000_000)
+    registry_file().write_bytes(b" " * 9_000_000)
     with pytest.raises(BadFileError, match="too large"):
         find_model(None)
     registry_file().unlink()
     registry_file().mkdir()
-    with pytest.raises(BadFileError, match="cannot be read"):
+    with pytest.raises(BadFileError, match="is not a file"):
         find_model(None)
 
 
-def test_what_is_written_is_whole_and_keeps_what_others_wrote(models):
+def test_what_is_written_is_whole_and_says_why(models):
     install(models, "one")
-    data = json.loads(registry_file().read_text()) | {"of a later version": 1}
-    registry_file().write_text(json.dumps(data))
     set_active("two")
-    assert json.loads(registry_file().read_text()) == data | {"active": "two"}
-    assert [file.name for file in models.parent.iterdir() if file.is_file()] == ["registry.json"]
+    data = json.loads(registry_file().read_text())
+    assert data["active"] == "two" and data["version"] == 2
+    assert [(item["model"], item["previous"]) for item in data["history"]] == [
+        ("one", None),
+        ("two", "one"),
+    ]
+    files = sorted(file.name for file in models.parent.iterdir() if file.is_file())
+    assert files == ["registry.json", "registry.lock"]
+
+
+def test_a_registry_of_the_first_version_is_read(models):
+    install(models, "one")
+    registry_file().write_text('{"format": "mlx-wan-registry", "version": 1, "active": "one"}')
+    assert active_model() == "one"
+    set_active("two")
+    assert json.loads(registry_file().read_text())["version"] == 2
 
 
 def test_a_plan_of_the_embedded_model_moves_with_the_package(models):

@@ -1,0 +1,94 @@
+"""Every model there is, with its state: what `mlx-wan models` lists."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlx_wan.errors import MlxWanError
+from mlx_wan.home import models_folder
+from mlx_wan.loading import installed_models, open_model
+from mlx_wan.presets import EMBEDDED
+
+from .catalogue import KnownModel
+from .content import Registry
+from .promotion import model_folder
+from .recording import all_models
+from .store import read_registry
+
+STATES = ("active", "converted", "downloaded", "known", "missing", "broken")
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """A model and what is here of it. `problem` says what is wrong with a broken or missing one.
+
+    `known` is None for a model of the models folder that is neither built in nor added.
+    """
+
+    name: str
+    state: str
+    known: KnownModel | None
+    about: dict[str, Any] | None  # as it was added
+    folder: Path | None
+    fingerprint: str | None
+    bytes_on_disk: int | None
+    precision: str | None
+    benchmarks: tuple[dict[str, Any], ...]
+    problem: str | None = None
+
+
+def list_models() -> list[ModelStatus]:
+    """The active one first, then by how far they have come, then as the catalogue has them."""
+    registry, known = read_registry(), all_models()
+    names = dict.fromkeys([*known, *registry.models, *installed_models()])
+    if registry.active is not None:
+        names.setdefault(registry.active)
+    active = registry.active or (EMBEDDED if not _real_installed() else None)
+    found = [_status(name, registry, known.get(name), active) for name in names]
+    found.sort(key=lambda status: STATES.index(status.state) if status.state in STATES[:4] else 0)
+    found.sort(key=lambda status: status.name != active)
+    return found
+
+
+def _real_installed() -> bool:
+    return any(name != EMBEDDED for name in installed_models())
+
+
+def _status(
+    name: str, registry: Registry, known: KnownModel | None, active: str | None
+) -> ModelStatus:
+    entry = registry.models.get(name) or {"about": None, "download": None, "benchmarks": []}
+    folder = model_folder(name)
+    state, problem = "known", None
+    fingerprint = size = precision = None
+    if folder is not None:
+        state = "active" if name == active else "converted"
+        try:
+            opened = open_model(folder)
+            fingerprint = opened.fingerprint
+            size = sum(component.nbytes for component in opened.components.values())
+            kinds = {
+                f"{c.quantization['bits']} bit" if c.quantization else c.dtype
+                for c in opened.components.values()
+                if c.network != "sentencepiece"
+            }
+            precision = "/".join(sorted(kinds))
+        except MlxWanError as error:
+            state, problem = "broken", error.message
+    elif name == active:
+        state, problem = "missing", f"it is the active model and not in {models_folder()}"
+    elif entry["download"] is not None and Path(entry["download"]["folder"]).is_dir():
+        state = "downloaded"
+    benchmarks = tuple(entry["benchmarks"])
+    return ModelStatus(
+        name,
+        state,
+        known,
+        entry["about"],
+        folder,
+        fingerprint,
+        size,
+        precision,
+        benchmarks,
+        problem,
+    )
