@@ -15,6 +15,7 @@ from .stats import bootstrap_interval, swap_test
 ALPHA = 0.01  # the chance that two equal variants differ clearly in anything measured
 LEVEL = 0.95
 TIME_NOISE, MEMORY_NOISE = 0.03, 0.01  # a machine differs from itself by so much
+OVERALL = "overall quality"
 _LARGEST = 1e30  # larger figures would overflow when squared
 
 
@@ -263,7 +264,7 @@ def _overall(tables: Sequence[_Table]) -> _Table | None:
         for prompt, difference in table.by_prompt().items():
             sums.setdefault(prompt, []).append(sign * difference / spread)
     values = tuple((prompt, 0.0, fmean(found)) for prompt, found in sums.items())
-    return _Overall("overall quality", "SD", "higher", "quality", False, values)
+    return _Overall(OVERALL, "SD", "higher", "quality", False, values)
 
 
 class _Overall(_Table):

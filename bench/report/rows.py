@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .figures import OVERALL
 from .markup import Markup, join, tag
 from .verdict import percent, signed
 
 Row = Mapping[str, Any]
-_SCALE = 0.5  # at least so much of a standard deviation, or of a factor's logarithm, is shown
+_SCALE = 0.25  # at least so much of a standard deviation, or of time and memory, is shown
 _WIDTH, _HEIGHT = 152, 22
+_SHORT = 3  # characters of a unit that stands behind each value
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -21,8 +23,8 @@ def figures_table(rows: Sequence[Row], candidate: str, caption: str) -> Markup |
     plot = f"{MINUS}  worse | better  +"
     headers = [tag("th", name, class_="number" if name else None, scope="col") for name in names]
     more = [tag("th", plot, scope="col"), tag("th", "Verdict", scope="col")] if decided else []
-    scale = max([_SCALE, *(abs(end) for row in rows for end in _ends(row) if end is not None)])
-    body = [_row(row, candidate, scale, decided) for row in rows]
+    scales = {ratio: _scale([row for row in rows if row["ratio"] == ratio]) for ratio in (0, 1)}
+    body = [_row(row, candidate, scales[row["ratio"]], decided) for row in rows]
     table = tag(
         "table",
         tag("thead", tag("tr", *headers, *more)),
@@ -86,11 +88,12 @@ def amount(value: float, unit: str) -> str:
 
 
 def _row(row: Row, candidate: str, scale: float, decided: bool) -> Markup:
-    ratio, overall = row["ratio"], row["name"] == "overall quality"
+    ratio, overall = row["ratio"], row["name"] == OVERALL
     change = percent if ratio else signed
     known = row["low"] is not None
     interval = f"{change(row['low'])} to {change(row['high'])}" if known else "too few prompts"
-    unit = "" if overall else row["unit"]
+    short = row["unit"] if len(row["unit"]) <= _SHORT or row["unit"] == "bytes" else ""
+    unit = "" if overall else short
     sides = ["\N{EN DASH}"] * 2 if overall else [amount(row[side], unit) for side in ("a", "b")]
     difference = change(row["difference"]) + (" SD" if overall else "")
     cells = [
@@ -102,13 +105,19 @@ def _row(row: Row, candidate: str, scale: float, decided: bool) -> Markup:
     if decided:
         cells += [tag("td", _plot(row, scale)), tag("td", _state(row), data_label="Verdict")]
     arrow = {"higher": "higher is better", "lower": "lower is better"}.get(row["better"])
-    about = tag("span", f" {arrow}", class_="soft") if arrow and not overall else None
+    words = [row["unit"] if not overall and not short else None, arrow if not overall else None]
+    about = tag("span", ", ".join(filter(None, words)), class_="soft about")
     return tag(
         "tr",
         tag("th", row["name"].replace("_", " "), about, scope="row"),
         *cells,
         class_="overall" if overall else None,
     )
+
+
+def _scale(rows: Sequence[Row]) -> float:
+    """What the plots of some rows reach to on both sides."""
+    return max([_SCALE, *(abs(end) for row in rows for end in _ends(row) if end is not None)])
 
 
 def _state(row: Row) -> Markup:

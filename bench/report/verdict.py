@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .figures import ALPHA, LEVEL, MEMORY_NOISE, TIME_NOISE, Figure, Gate
+from .figures import ALPHA, LEVEL, MEMORY_NOISE, OVERALL, TIME_NOISE, Figure, Gate
 from .stats import sign_test
 from .votes import Preference
 
@@ -126,7 +126,9 @@ def decide(case: Case) -> Verdict:
 def describe(figure: Figure) -> str:
     """As in "time is clearly better: -41.2 % (-43 to -39.5 %)"."""
     change = percent if figure.ratio else signed
-    text = f"{figure.name} is clearly {figure.clear}: {change(figure.difference)}"
+    unit = " standard deviations" if figure.name == OVERALL else ""
+    name = figure.name.replace("_", " ")
+    text = f"{name} is clearly {figure.clear}: {change(figure.difference)}{unit}"
     if figure.low is not None and figure.high is not None:
         text += f" (95 % interval {change(figure.low)} to {change(figure.high)})"
     return text
