@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from .metric import Metric
 
 MODEL = "openai/clip-vit-base-patch32"
 PICTURES = 8
+_NO_WEIGHTS = f"CLIP's weights are not on this machine: hf download {MODEL}"
 
 METRICS = (
     Metric(
@@ -53,16 +55,20 @@ def _scorer() -> tuple[Any, str | None]:
 
     `local_files_only`: weights are never downloaded unasked.
     """
-    try:
-        import torch
-        from transformers import CLIPModel, CLIPProcessor
-    except ImportError:
+    from huggingface_hub import try_to_load_from_cache
+
+    if not all(map(find_spec, ("torch", "transformers"))):
         return None, "CLIP is not installed: pip install 'mlx-wan[clip]'"
+    if not isinstance(try_to_load_from_cache(MODEL, "config.json"), str):
+        return None, _NO_WEIGHTS  # told without the seconds it takes to import torch
+    import torch
+    from transformers import CLIPModel, CLIPProcessor
+
     try:
         model = CLIPModel.from_pretrained(MODEL, local_files_only=True).eval()
         processor = CLIPProcessor.from_pretrained(MODEL, local_files_only=True)
     except (OSError, ValueError):
-        return None, f"CLIP's weights are not on this machine: hf download {MODEL}"
+        return None, _NO_WEIGHTS
 
     def cosines(pictures: Sequence[np.ndarray], prompt: str) -> list[float]:
         inputs = processor(

@@ -13,7 +13,7 @@ from .motion import BLOCK, Motion
 
 BLACK = 8  # no sample above this: the frame is black to any eye
 BLANK = 1.0  # grey levels of deviation: less is one plain colour
-FROZEN = 1.0  # grey levels: what no block's mean ever differs from the first frame's by
+FROZEN = 2.0  # grey levels a block's mean changes by; encoding at crf 23 alone makes up to 1.7
 WHITE = 0.5  # flatness of the whole spectrum
 FLAT, UNEXPLAINED, ONE_COLOUR = 0.25, 0.2, 0.9  # see `not_noise`
 SEEN = 4.0  # grey levels of deviation: what varies less is an encoder's noise on a plain picture
@@ -42,7 +42,7 @@ METRICS = (
         "higher",
         "gate",
         f"the mean of some {BLOCK} x {BLOCK} block of the small luma comes to differ from the "
-        f"first frame's by more than {FROZEN:g} grey level; means over blocks, so that an "
+        f"first frame's by more than {FROZEN:g} grey levels; means over blocks, so that an "
         "encoder's rounding is not taken for motion.",
         "ours; FFmpeg's freezedetect compares whole frames, and so misses small things moving",
     ),

@@ -93,7 +93,7 @@ def _encode(frames: Iterator[Frame], path: Path) -> None:
                 stream = container.add_stream("libx264", rate=rate)
                 stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
                 stream.bit_rate = BITRATE
-                stream.options = {"preset": "veryfast", "maxrate": "2M", "bufsize": "4M"}
+                stream.options = {"preset": "veryfast", "maxrate": "2M", "bufsize": "1M"}
                 stream.codec_context.colorspace = 1  # BT.709
             rgb = np.ascontiguousarray(frame.rgb[:height, :width])
             picture = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(
