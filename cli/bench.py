@@ -1,20 +1,19 @@
 """`mlx-wan bench`: evidence. A/B comparisons with their report and votes, speed, kernels."""
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlx_wan.errors import GenerationError, UsageError
+from mlx_wan.errors import UsageError
 
+from . import bench_tables as tables
 from . import options as o
 
 if TYPE_CHECKING:
-    from mlx_wan.bench.ab.experiment import Experiment
-    from mlx_wan.bench.ab.runner import Progress
+    from mlx_wan.bench.ab.experiment import Experiment, Plans
+    from mlx_wan.bench.ab.results import StoredExperiment
 
 bench_app = typer.Typer(
     name="bench",
@@ -106,18 +105,18 @@ def ab(
     if dry_run:
         _show_experiment(experiment, plans, folder, as_json)
         return
-    _tell(f"{len(experiment.runs)} runs into {folder}")
+    tables.tell(f"{len(experiment.runs)} runs into {folder}")
     try:
         compare(
             experiment,
             folder,
             timeout=timeout,
             retry_failed=retry_failed,
-            report=_printer(),
+            report=tables.run_printer(),
             plans=plans,
         )
     except KeyboardInterrupt:
-        _tell("the same command goes on where it stopped")
+        tables.tell("the same command goes on where it stopped")
         raise
     _finish(folder, as_json)
 
@@ -170,15 +169,13 @@ def speed(
 
     def tell(number: int, told: dict[str, Any]) -> None:
         name = f"run {number} of {runs}" if number else "warm-up"
-        _tell(f"{name}: {sum(told['seconds'].values()):.2f} s")
+        tables.tell(f"{name}: {sum(told['seconds'].values()):.2f} s")
 
     figures = measure_speed(plan, runs, report=tell)
     if as_json:
         print(json.dumps({"ok": True} | figures, ensure_ascii=False))
         return
-    from .bench_tables import print_speed
-
-    print_speed(figures)
+    tables.print_speed(figures)
 
 
 @bench_app.command()
@@ -199,9 +196,7 @@ def kernels(
     if as_json:
         print(json.dumps({"ok": True} | figures))
         return
-    from .bench_tables import print_kernels
-
-    print_kernels(figures)
+    tables.print_kernels(figures)
 
 
 def _split_words(words: list[str], matrix: list[str] | None) -> tuple[list[str], list[str]]:
@@ -253,7 +248,7 @@ def _default_folder(texts: list[str], axes: list[str]) -> Path:
     return Path("-".join(["ab", "-vs-".join(names), *(file_stem(axis) for axis in axes)])[:100])
 
 
-def _show_experiment(experiment: "Experiment", plans: Any, folder: Path, as_json: bool) -> None:
+def _show_experiment(experiment: "Experiment", plans: "Plans", folder: Path, as_json: bool) -> None:
     from mlx_wan.bench.ab.experiment import describe
 
     about = describe(experiment, plans)
@@ -262,74 +257,42 @@ def _show_experiment(experiment: "Experiment", plans: Any, folder: Path, as_json
     if as_json:
         print(json.dumps({"ok": True} | more | about, ensure_ascii=False))
         return
-    from .bench_tables import print_experiment
-
-    print_experiment(about, more)
+    tables.print_experiment(about, more)
 
 
 def _finish(folder: Path, as_json: bool, again: bool = False) -> None:
     """Measure what was not measured yet, write the report, and say what came out."""
+    from mlx_wan.bench.ab.folder import locked
     from mlx_wan.bench.ab.measuring import measure_runs
-    from mlx_wan.bench.ab.results import locked, read_experiment, read_runs
+    from mlx_wan.bench.ab.results import read_experiment, read_runs
     from mlx_wan.bench.ab.summary import summarize, to_json
 
     experiment = read_experiment(folder)  # before a lock is put into a folder of other things
     with locked(folder):
-        measure_runs(experiment, again=again, report=_print_measured)
-        verdict = _write_report(folder)
+        measure_runs(experiment, again=again, report=tables.print_measured)
+        report = _write_report(experiment)
     summaries = summarize(experiment, read_runs(experiment))
+    empty = [one for one in summaries if not one.done]
     if as_json:
-        told = {"ok": True, "folder": str(folder), "verdict": verdict.get("verdict")}
-        told |= {"variants": to_json(summaries), "report": verdict}
+        told = {"ok": not empty, "folder": str(folder), "verdict": report["verdict"]}
+        told |= {"variants": to_json(summaries), "report": report}
         print(json.dumps(told, ensure_ascii=False))
     else:
-        from .bench_tables import print_summaries
+        tables.print_summaries(experiment, summaries, report)
+    if empty:
+        why = empty[0].errors[0] if empty[0].errors else "none was made"
+        tables.tell(f"error: no run of {empty[0].label} was finished: {why}")
+        raise typer.Exit(1)
 
-        print_summaries(experiment, summaries, verdict, folder)
-    if empty := [one.label for one in summaries if not one.done]:
-        errors = next((one.errors for one in summaries if one.errors), ("no run was made",))
-        raise GenerationError(f"no run of {empty[0]} was finished: {errors[0]}")
 
-
-def _write_report(folder: Path) -> dict[str, Any]:
+def _write_report(experiment: "StoredExperiment") -> dict[str, Any]:
     """The page and its figures; evidence about two models goes to the registry."""
     from mlx_wan import registry
-    from mlx_wan.bench.ab.results import both_are_models, read_experiment
+    from mlx_wan.bench.ab.results import both_are_models
     from mlx_wan.bench.report import write_report
 
-    told = write_report(folder)
-    if both_are_models(read_experiment(folder)):
-        registry.record_ab_report(told)
-    return told
-
-
-def _printer() -> "Callable[[Progress], None]":
-    """Tells each run on a line of stderr, and how long the others will take."""
-    from statistics import fmean
-
-    from mlx_wan.studio.forecast import spoken
-
-    taken: list[float] = []
-
-    def tell(progress: "Progress") -> None:
-        run = progress.run
-        taken.append(progress.seconds)
-        name = f"{run.variant}  {run.prompt}, seed {run.seed}" + (", warm-up" if run.warmup else "")
-        end = f"FAILED: {progress.error}" if progress.error else f"{progress.seconds:.1f} s"
-        if progress.left and not progress.error:
-            end += f", {spoken(fmean(taken) * progress.left)} left"
-        width = len(str(progress.total))
-        _tell(f"{progress.number:>{width}} of {progress.total}  {name:<32}  {end}")
-
-    return tell
-
-
-def _print_measured(done: int, total: int) -> None:
-    if done == total or done % 20 == 0:
-        _tell(f"measured {done} of {total} videos")
-
-
-def _tell(text: str) -> None:
-    from .library_tables import plain
-
-    print(plain(text), file=sys.stderr)
+    report = write_report(experiment.folder)
+    if both_are_models(experiment):
+        registry.record_ab_report(report)
+        tables.tell("kept as evidence between the two, which `mlx-wan models activate` asks for")
+    return report

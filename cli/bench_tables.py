@@ -1,14 +1,46 @@
 """How benchmarks look on a terminal. Labels come from files: no markup, no codes."""
 
-from collections.abc import Sequence
-from pathlib import Path
+import sys
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .library_tables import console, plain, size_text
 
 if TYPE_CHECKING:
     from mlx_wan.bench.ab.results import StoredExperiment
+    from mlx_wan.bench.ab.runner import Progress
     from mlx_wan.bench.ab.summary import Spread, VariantSummary
+
+
+def tell(text: str) -> None:
+    """A line on stderr."""
+    print(plain(text), file=sys.stderr)
+
+
+def run_printer() -> "Callable[[Progress], None]":
+    """Tells each run on a line of stderr, and how long the others will take."""
+    from statistics import fmean
+
+    from mlx_wan.studio.forecast import spoken
+
+    taken: list[float] = []
+
+    def told(progress: "Progress") -> None:
+        run = progress.run
+        taken.append(progress.seconds)
+        name = f"{run.variant}  {run.prompt}, seed {run.seed}" + (", warm-up" if run.warmup else "")
+        end = f"FAILED: {progress.error}" if progress.error else f"{progress.seconds:.1f} s"
+        if progress.left and not progress.error:
+            end += f", {spoken(fmean(taken) * progress.left)} left"
+        width = len(str(progress.total))
+        tell(f"{progress.number:>{width}} of {progress.total}  {name:<32}  {end}")
+
+    return told
+
+
+def print_measured(done: int, total: int) -> None:
+    if done == total or done % 20 == 0:
+        tell(f"measured {done} of {total} videos")
 
 
 def print_experiment(about: dict[str, Any], more: dict[str, Any]) -> None:
@@ -32,8 +64,7 @@ def print_experiment(about: dict[str, Any], more: dict[str, Any]) -> None:
 def print_summaries(
     experiment: "StoredExperiment",
     summaries: "Sequence[VariantSummary]",
-    verdict: dict[str, Any],
-    folder: Path,
+    report: dict[str, Any],
 ) -> None:
     """What the variants cost, where they differ, and what follows."""
     table = _costs(summaries)
@@ -51,10 +82,10 @@ def print_summaries(
         for error in one.errors[:3]:
             print(f"failed   {one.id}: {plain(error)}")
     _print_differences(experiment.data.get("plan_differences"))
-    print(f"\nverdict  {plain(str(verdict.get('verdict')))}")
-    for reason in verdict.get("reasons") or ():
+    print(f"\nverdict  {plain(str(report['verdict']))}")
+    for reason in report.get("reasons") or ():
         print(f"         {plain(str(reason))}")
-    print(f"report   {plain(str(folder / 'report.html'))}")
+    print(f"report   {plain(str(experiment.folder / 'report.html'))}")
 
 
 def print_speed(figures: dict[str, Any]) -> None:

@@ -116,6 +116,8 @@ def test_a_variant_of_which_nothing_was_finished_is_an_error(tmp_path, capsys):
     assert run(["bench", "report", str(tmp_path / "ab")]) == 1
     out, err = capsys.readouterr()
     assert "no run of wan-mini:steps=1 was finished: exit code 3" in err
+    assert run(["bench", "report", str(tmp_path / "ab"), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["ok"] is False
     assert "verdict" in out and (tmp_path / "ab" / "report.html").exists()
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mlx_wan.bench.ab import compare as comparing
 from mlx_wan.bench.ab import results
+from mlx_wan.bench.ab.checks import MAX_BYTES
 from mlx_wan.bench.ab.experiment import Experiment
 from mlx_wan.bench.ab.prompts import Prompt
 from mlx_wan.bench.ab.variants import build_variants
@@ -135,7 +136,7 @@ def test_files_among_the_runs_are_refused_and_hidden_ones_passed_over(folder):
 
 def test_a_file_too_large_is_refused_unread(folder):
     with (folder / "runs" / "a-p-0" / "run.json").open("r+b") as file:
-        file.truncate(results.MAX_BYTES + 1)
+        file.truncate(MAX_BYTES + 1)
     with pytest.raises(BadFileError, match="too large"):
         read(folder)
 

@@ -14,6 +14,7 @@ import pytest
 from mlx_wan.bench.ab import compare as comparing
 from mlx_wan.bench.ab import results, runner
 from mlx_wan.bench.ab.experiment import Experiment, Plans
+from mlx_wan.bench.ab.folder import locked
 from mlx_wan.bench.ab.prompts import Prompt
 from mlx_wan.bench.ab.summary import summarize, to_json
 from mlx_wan.bench.ab.variants import build_variants
@@ -179,7 +180,7 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path):
 
 def test_one_process_at_a_time(tmp_path):
     folder = tmp_path / "ab"
-    with results.locked(folder), pytest.raises(MlxWanError, match="another process"):
+    with locked(folder), pytest.raises(MlxWanError, match="another process"):
         compare(experiment(), folder)
     assert not (folder / "experiment.json").exists()
     compare(experiment(), folder)

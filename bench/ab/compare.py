@@ -8,14 +8,12 @@ from typing import Any
 from mlx_wan.errors import UsageError
 
 from .experiment import Experiment, Plans, describe, difference
+from .folder import UNFINISHED, locked, write_experiment
 from .results import (
     EXPERIMENT,
-    UNFINISHED,
     StoredExperiment,
-    locked,
     read_experiment,
     read_runs,
-    write_experiment,
 )
 from .runner import CHILD, TIMEOUT, Progress, run_missing
 

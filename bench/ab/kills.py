@@ -29,6 +29,7 @@ from typing import Any
 from mlx_wan.errors import MlxWanError
 
 from . import compare, results, runner
+from . import folder as folder_module
 from .experiment import Experiment, Plans
 from .facts import machine
 from .prompts import Prompt
@@ -150,7 +151,7 @@ def _count_lines(work: Callable[[], Any]) -> int:
 
 def _trace(call: Callable[[int], Any]) -> None:
     """Have `call` told a running number before every line of what writes and reads a folder."""
-    ours = {module.__file__ for module in (compare, results, runner)}
+    ours = {module.__file__ for module in (compare, folder_module, results, runner)}
     count = 0
 
     def before_line(frame: Any, event: str, argument: Any) -> Any:

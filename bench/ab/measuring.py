@@ -10,7 +10,8 @@ from typing import Any
 from mlx_wan.errors import MlxWanError
 from mlx_wan.presets import PRESETS
 
-from .results import RunResult, StoredExperiment, read_runs, update_run
+from .folder import update_run
+from .results import RunResult, StoredExperiment, read_runs
 
 REFERENCE = "a"  # PSNR, SSIM and the like of the others are against this variant's video
 

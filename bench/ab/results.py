@@ -8,23 +8,16 @@
 A run is made in a hidden folder and renamed when it is whole: it exists or it does not.
 """
 
-import fcntl
 import os
-import shutil
 import stat
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlx_wan.errors import BadFileError, MlxWanError, UsageError
-from mlx_wan.files import complete_or_absent, read_small
-from mlx_wan.record import dumped
+from mlx_wan.errors import BadFileError, UsageError
 from mlx_wan.settings import shown
-from mlx_wan.tensorfile import strict_json
 
+from .checks import HINT, MOST_BYTES, Checker, check_kind, read_object
 from .experiment import FORMAT, MAX_REPEATS, MAX_RUNS, VERSION, check_seeds
 from .prompts import Prompt, check_prompts
 from .schedule import NAME, Run
@@ -33,12 +26,8 @@ from .variants import IDS
 EXPERIMENT, RUNS, RUN, VIDEO, LATENTS = (
     *("experiment.json", "runs", "run.json", "video.mp4", "latents.npy"),
 )
-UNFINISHED = ".*.partial"
 STAGES = ("encode", "denoise", "decode", "save")
-MAX_BYTES = 16_000_000
 _MOST_SECONDS = 1e8
-_MOST_BYTES = 2**53
-_HINT = "it was changed; remove the run's folder, and `bench ab` makes it again"
 
 
 @dataclass(frozen=True)
@@ -104,7 +93,7 @@ def read_experiment(folder: Path) -> StoredExperiment:
             f"{folder} holds no A/B comparison: it has no {EXPERIMENT}",
             "give the --report folder of a `mlx-wan bench ab`",
         )
-    data = _read_json(file)
+    data = read_object(file)
     if data.get("format") != FORMAT or type(version := data.get("version")) is not int:
         raise BadFileError(f"{file} was not written by `mlx-wan bench ab`", "give another folder")
     if version != VERSION:
@@ -149,7 +138,7 @@ def read_runs(experiment: StoredExperiment, *, warmups: bool = False) -> list[Ru
     root = experiment.folder / RUNS
     if not os.path.lexists(root):
         return []
-    _check_kind(root, stat.S_ISDIR, "a folder")
+    check_kind(root, stat.S_ISDIR, "a folder")
     results = []
     for count, entry in enumerate(sorted(os.scandir(root), key=lambda one: one.name)):
         if count > MAX_RUNS:
@@ -165,10 +154,10 @@ def read_runs(experiment: StoredExperiment, *, warmups: bool = False) -> list[Ru
 
 def read_run(folder: Path, experiment: StoredExperiment) -> RunResult:
     """One run's folder, checked value by value."""
-    _check_kind(folder, stat.S_ISDIR, "a folder")
+    check_kind(folder, stat.S_ISDIR, "a folder")
     file = folder / RUN
-    data = _read_json(file)
-    check = _Checker(file, data)
+    data = read_object(file)
+    check = Checker(file, data)
     run = Run(
         check.text("variant"), check.text("prompt"), check.count("seed", 2**63), _repeat(check)
     )
@@ -180,14 +169,14 @@ def read_run(folder: Path, experiment: StoredExperiment) -> RunResult:
         and run.name == folder.name
     )
     if not known:
-        raise BadFileError(f"{file} is of another run than its folder or experiment says", _HINT)
+        raise BadFileError(f"{file} is of another run than its folder or experiment says", HINT)
     state = check.text("state")
     if state not in ("done", "failed"):
-        raise BadFileError(f"{file} has the state {shown(state)}", _HINT)
+        raise BadFileError(f"{file} has the state {shown(state)}", HINT)
     done = state == "done"
     seconds = check.numbers("seconds", _MOST_SECONDS) if done else {}
     if done and not set(STAGES) <= seconds.keys():
-        raise BadFileError(f"{file} lacks the seconds of a stage", _HINT)
+        raise BadFileError(f"{file} lacks the seconds of a stage", HINT)
     return RunResult(
         run=run,
         folder=folder,
@@ -198,7 +187,7 @@ def read_run(folder: Path, experiment: StoredExperiment) -> RunResult:
         seconds={stage: seconds[stage] for stage in STAGES} if done else {},
         seconds_per_step=check.optional_number("seconds_per_step", _MOST_SECONDS),
         step_seconds=check.number_list("step_seconds", _MOST_SECONDS),
-        peak_memory={k: int(v) for k, v in check.numbers("peak_memory", _MOST_BYTES).items()},
+        peak_memory={k: int(v) for k, v in check.numbers("peak_memory", MOST_BYTES).items()},
         peak_rss=check.optional_count("peak_rss"),
         bytes_on_disk=check.optional_count("bytes_on_disk"),
         work=check.numbers("work", 1e30),
@@ -213,205 +202,9 @@ def read_run(folder: Path, experiment: StoredExperiment) -> RunResult:
     )
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Alone at work in a result folder. Raises MlxWanError when another process is."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        number = os.open(folder / ".lock", flags, 0o644)
-    except OSError as error:
-        raise MlxWanError(
-            f"{folder} cannot be worked in: {error.strerror}", "give another --report folder"
-        ) from None
-    try:
-        try:
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise MlxWanError(
-                f"another process is at work in {folder}", "wait for it, or give another --report"
-            ) from None
-        yield
-    finally:
-        os.close(number)
-
-
-def write_experiment(folder: Path, data: Mapping[str, Any]) -> None:
-    write_json(folder / EXPERIMENT, data)
-
-
-def write_json(file: Path, data: Mapping[str, Any]) -> None:
-    with complete_or_absent(file) as partial:
-        partial.write_bytes(dumped(dict(data)))
-
-
-def work_folder(folder: Path, run: Run) -> Path:
-    """A new hidden folder for a run to be made in."""
-    path = folder / RUNS / f".{run.name}.{os.getpid()}.partial"
-    path.mkdir(parents=True)
-    return path
-
-
-def keep_run(work: Path, run: Run, data: Mapping[str, Any]) -> Path:
-    """Give a run that was made in `work`, or failed there, its place; returns it.
-
-    A failed run that has it already goes.
-    """
-    write_json(work / RUN, data)
-    final = work.with_name(run.name)
-    if final.exists():
-        old = work.with_name(f".{run.name}.{os.getpid()}.old.partial")
-        final.rename(old)
-        work.rename(final)
-        shutil.rmtree(old)
-        return final
-    return work.rename(final)
-
-
-def remove_unfinished(folder: Path) -> None:
-    """Remove what dead processes left behind; for the one that holds the lock."""
-    for pattern in (UNFINISHED, f"{RUNS}/{UNFINISHED}", f"{RUNS}/*/{UNFINISHED}"):
-        for path in folder.glob(pattern):
-            if path.is_dir() and not path.is_symlink():
-                # a child may just be noticing that its parent died
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
-
-
-def present(folder: Path) -> set[str]:
-    """Names of the runs that are there."""
-    root = folder / RUNS
-    return {path.name for path in root.iterdir() if path.name[0] != "."} if root.is_dir() else set()
-
-
-def update_run(result: RunResult, changes: Mapping[str, Any]) -> None:
-    """Replace some values of a run.json, as when its metrics are measured."""
-    file = result.folder / RUN
-    write_json(file, _read_json(file) | dict(changes))
-
-
-def _repeat(check: "_Checker") -> int:
+def _repeat(check: Checker) -> int:
     repeat = check.count("repeat", MAX_REPEATS)
     warmup = check.data.get("warmup")
     if type(warmup) is not bool or warmup != (repeat == 0):
-        raise BadFileError(f"{check.owner} has repeat {repeat} and warmup {shown(warmup)}", _HINT)
+        raise BadFileError(f"{check.owner} has repeat {repeat} and warmup {shown(warmup)}", HINT)
     return repeat
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    """An object from a small regular file, not through a link."""
-    try:
-        _check_kind(file, stat.S_ISREG, "a file")
-        data = strict_json(read_small(file, MAX_BYTES, hint=_HINT))
-    except OSError as error:
-        raise BadFileError(f"{file} cannot be read: {error.strerror}", _HINT) from None
-    except ValueError as error:
-        raise BadFileError(f"{file} is not valid JSON: {error}", _HINT) from None
-    if not isinstance(data, dict):
-        raise BadFileError(f"{file} holds a {type(data).__name__}, not an object", _HINT)
-    return data
-
-
-def _check_kind(path: Path, is_kind: Any, what: str) -> None:
-    if not is_kind(path.lstat().st_mode):
-        raise BadFileError(f"{path} is not {what} of its own", "a link or pipe is not followed")
-
-
-@dataclass(frozen=True)
-class _Checker:
-    """Values of a JSON object from outside, each of its type and in bounds."""
-
-    owner: Path
-    data: dict[str, Any]
-
-    def text(self, name: str) -> str:
-        value = self.data.get(name)
-        if not isinstance(value, str) or len(value) > 10_000:
-            self._refuse(name)
-        return value  # type: ignore[return-value]
-
-    def optional_text(self, name: str) -> str | None:
-        return None if self.data.get(name) is None else self.text(name)
-
-    def count(self, name: str, most: int) -> int:
-        value = self.data.get(name)
-        if type(value) is not int or not 0 <= value <= most:
-            self._refuse(name)
-        return value  # type: ignore[return-value]
-
-    def optional_count(self, name: str) -> int | None:
-        return None if self.data.get(name) is None else self.count(name, _MOST_BYTES)
-
-    def number(self, name: str, most: float) -> float:
-        value = self.data.get(name)
-        if not _is_number(value) or not 0 <= value <= most:  # type: ignore[operator]
-            self._refuse(name)
-        return float(value)  # type: ignore[arg-type]
-
-    def optional_number(self, name: str, most: float) -> float | None:
-        return None if self.data.get(name) is None else self.number(name, most)
-
-    def numbers(self, name: str, most: float) -> dict[str, float]:
-        table = self._table(name)
-        if not all(_is_number(value) and 0 <= value <= most for value in table.values()):
-            self._refuse(name)
-        return table
-
-    def number_list(self, name: str, most: float) -> tuple[float, ...]:
-        values = self.data.get(name, [])
-        if not isinstance(values, list) or len(values) > 10_000:
-            self._refuse(name)
-        if not all(_is_number(value) and 0 <= value <= most for value in values):
-            self._refuse(name)
-        return tuple(values)
-
-    def texts(self, name: str) -> dict[str, str]:
-        table = self._table(name)
-        if not all(isinstance(value, str) and len(value) <= 200 for value in table.values()):
-            self._refuse(name)
-        return table
-
-    def text_list(self, name: str) -> tuple[str, ...]:
-        values = self.data.get(name, [])
-        if not isinstance(values, list) or len(values) > 1000:
-            self._refuse(name)
-        if not all(isinstance(value, str) and len(value) <= 10_000 for value in values):
-            self._refuse(name)
-        return tuple(values)
-
-    def metrics(self, name: str) -> dict[str, float | None]:
-        table = self._table(name)
-        if not all(value is None or _is_number(value) for value in table.values()):
-            self._refuse(name)
-        return table
-
-    def gates(self, name: str) -> dict[str, bool]:
-        table = self._table(name)
-        if not all(type(value) is bool for value in table.values()):
-            self._refuse(name)
-        return table
-
-    def file(self, name: str, wanted: str) -> Path:
-        """A file that lies right beside: no path of the JSON is ever followed."""
-        if self.data.get(name) != wanted:
-            self._refuse(name)
-        path = self.owner.with_name(wanted)
-        try:
-            _check_kind(path, stat.S_ISREG, "a file")
-        except OSError as error:
-            raise BadFileError(f"{path} cannot be read: {error.strerror}", _HINT) from None
-        return path
-
-    def _table(self, name: str) -> dict[str, Any]:
-        table = self.data.get(name, {})
-        if not isinstance(table, dict) or len(table) > 200 or any(len(key) > 80 for key in table):
-            self._refuse(name)
-        return table
-
-    def _refuse(self, name: str) -> None:
-        raise BadFileError(f"{self.owner} has {name} {shown(self.data.get(name))}", _HINT)
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) <= sys.float_info.max

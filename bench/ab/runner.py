@@ -15,9 +15,10 @@ from typing import Any
 from mlx_wan.errors import MlxWanError
 from mlx_wan.plan import Plan
 
-from . import results
 from .experiment import Plans
 from .facts import commit
+from .folder import keep_run, present, remove_unfinished, work_folder
+from .results import LATENTS, VIDEO
 from .schedule import Run
 
 CHILD = (sys.executable, "-m", "mlx_wan.bench.ab.child")
@@ -56,9 +57,9 @@ def run_missing(
     MlxWanError when the disk is full; after that, an interrupt or a kill, the same call goes on
     with the run that was not finished.
     """
-    results.remove_unfinished(folder)
+    remove_unfinished(folder)
     retry = retry or {}
-    there = results.present(folder) - retry.keys()
+    there = present(folder) - retry.keys()
     missing = [run for run in runs if run.name not in there]
     at = commit()
     for count, run in enumerate(missing, 1):
@@ -82,7 +83,7 @@ def _make(
     about: Mapping[str, Any],
 ) -> dict[str, Any]:
     """One run from start to its place in the folder; returns its run.json."""
-    work = results.work_folder(folder, run)
+    work = work_folder(folder, run)
     data: dict[str, Any] = {
         "variant": run.variant,
         "prompt": run.prompt,
@@ -101,7 +102,7 @@ def _make(
             )
         state = "done" if error is None else "failed"
         data |= {"state": state, "finished": _now(), "metrics": {}, "gates": {}} | told
-        results.keep_run(work, run, data)
+        keep_run(work, run, data)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
@@ -126,9 +127,9 @@ def run_plan(
     if problem is None:
         log.unlink()
         return told | {"error": None}
-    for name in (results.VIDEO, results.LATENTS):
+    for name in (VIDEO, LATENTS):
         (work / name).unlink(missing_ok=True)
-    return {"error": str(told.get("error", problem)), "video": None, "latents": None}
+    return {"error": str(told.get("error", problem))[:2000], "video": None, "latents": None}
 
 
 def _run_child(command: Sequence[str], log: Path, timeout: float) -> str | None:

@@ -1,0 +1,97 @@
+"""Changes to a result folder: by one process at a time, each whole or not at all."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mlx_wan.errors import MlxWanError
+from mlx_wan.files import complete_or_absent
+from mlx_wan.record import dumped
+
+from .checks import read_object
+from .results import EXPERIMENT, RUN, RUNS, RunResult
+from .schedule import Run
+
+UNFINISHED = ".*.partial"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Alone at work in a result folder. Raises MlxWanError when another process is."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        number = os.open(folder / ".lock", flags, 0o644)
+    except OSError as error:
+        raise MlxWanError(
+            f"{folder} cannot be worked in: {error.strerror}", "give another --report folder"
+        ) from None
+    try:
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise MlxWanError(
+                f"another process is at work in {folder}", "wait for it, or give another --report"
+            ) from None
+        yield
+    finally:
+        os.close(number)
+
+
+def write_experiment(folder: Path, data: Mapping[str, Any]) -> None:
+    write_json(folder / EXPERIMENT, data)
+
+
+def write_json(file: Path, data: Mapping[str, Any]) -> None:
+    with complete_or_absent(file) as partial:
+        partial.write_bytes(dumped(dict(data)))
+
+
+def work_folder(folder: Path, run: Run) -> Path:
+    """A new hidden folder for a run to be made in."""
+    path = folder / RUNS / f".{run.name}.{os.getpid()}.partial"
+    path.mkdir(parents=True)
+    return path
+
+
+def keep_run(work: Path, run: Run, data: Mapping[str, Any]) -> Path:
+    """Give a run that was made in `work`, or failed there, its place; returns it.
+
+    A failed run that has it already goes.
+    """
+    write_json(work / RUN, data)
+    final = work.with_name(run.name)
+    if final.exists():
+        old = work.with_name(f".{run.name}.{os.getpid()}.old.partial")
+        final.rename(old)
+        work.rename(final)
+        shutil.rmtree(old)
+        return final
+    return work.rename(final)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what dead processes left behind; for the one that holds the lock."""
+    for pattern in (UNFINISHED, f"{RUNS}/{UNFINISHED}", f"{RUNS}/*/{UNFINISHED}"):
+        for path in folder.glob(pattern):
+            if path.is_dir() and not path.is_symlink():
+                # a child may just be noticing that its parent died
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def present(folder: Path) -> set[str]:
+    """Names of the runs that are there."""
+    root = folder / RUNS
+    return {path.name for path in root.iterdir() if path.name[0] != "."} if root.is_dir() else set()
+
+
+def update_run(result: RunResult, changes: Mapping[str, Any]) -> None:
+    """Replace some values of a run.json, as when its metrics are measured."""
+    file = result.folder / RUN
+    write_json(file, read_object(file) | dict(changes))
