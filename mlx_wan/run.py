@@ -12,6 +12,7 @@ import mlx.core as mx
 import numpy as np
 
 from .conditioning import ImageCondition, PromptEmbeds, encode_image, encode_prompt
+from .cost.energy import EnergyMeter, energy_of
 from .errors import GenerationError, ModelError
 from .events import Event, Report, ignore
 from .files import file_sha256
@@ -23,6 +24,7 @@ from .pipeline import Experts, Networks, decode, denoise, start_noise
 from .plan import Plan
 from .planning import check_images
 from .record import build_record
+from .roofline.refine import beside, learn_from
 from .studio.names import file_stem
 from .studio.provenance import ai_metadata
 from .studio.video_io import save_video
@@ -72,9 +74,11 @@ def generate(plan: Plan, report: Report = ignore, *, tags: Sequence[str] = ()) -
                     peak_memory=rendering.measure.peak_memory,
                     health=verdict,
                 )
+                | measured_beside(rendering.measure, [plan])
                 | ({"tags": list(tags)} if tags else {})
             ),
         )
+        learn_from([plan], rendering.measure.seconds)
     finally:
         unchecked.unlink(missing_ok=True)
     if verdict:
@@ -165,12 +169,25 @@ def output_path(plan: Plan) -> Path:
     return free_output(plan.output, file_stem(plan.prompt), "raw", ".json")
 
 
+def measured_beside(measure: "Measure", plans: Sequence[Plan]) -> dict[str, Any]:
+    """For the record: prediction beside measurement, and the energy it took."""
+    return {
+        "prediction": beside(plans, measure.seconds, measure.peak_memory),
+        "energy": energy_of(measure.joules()),
+    }
+
+
 @dataclass
 class Measure:
-    """Seconds and peak bytes of MLX memory of each stage."""
+    """Seconds and peak bytes of MLX memory of each stage, and the energy since it was made."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory: dict[str, int] = field(default_factory=dict)
+    meter: EnergyMeter = field(default_factory=EnergyMeter)
+
+    def joules(self) -> float | None:
+        """None where the platform does not measure it."""
+        return self.meter.joules()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

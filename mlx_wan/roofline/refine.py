@@ -48,24 +48,28 @@ def remember(plan: Plan, predicted: dict[str, float], measured: dict[str, float]
         partial.write_text(json.dumps(data, indent=1), encoding="utf-8")
 
 
-def settle(
+def beside(
     plans: Sequence[Plan], seconds: dict[str, float], peak_memory: dict[str, int]
 ) -> dict[str, Any] | None:
-    """Prediction beside measurement for the record of a finished run, which then refines the next.
-
-    None when nothing was predicted; a record is never lost for it.
-    """
+    """Prediction beside measurement, for the record; None where nothing can be predicted."""
     from .predict import STAGES, predict
 
     try:
         told = predict(plans)
-        plain = predict(plans, corrected=False).seconds
-    except (MlxWanError, OSError):
+    except (MlxWanError, OSError):  # a record is never lost for it
         return None
     measured = {stage: round(seconds[stage], 3) for stage in STAGES if stage in seconds}
-    if plain is not None:
-        remember(plans[0], plain, seconds)
     return told.to_dict() | {"measured": {"seconds": measured, "peak_memory": dict(peak_memory)}}
+
+
+def learn_from(plans: Sequence[Plan], seconds: dict[str, float]) -> None:
+    """Let a finished run refine the next predictions of its model."""
+    from .predict import predict
+
+    with suppress(MlxWanError, OSError):
+        told = predict(plans, corrected=False).seconds
+        if told is not None:
+            remember(plans[0], told, seconds)
 
 
 def _bounded(ratio: float) -> float:

@@ -1,7 +1,12 @@
-"""How long a video will take here: as long as the last ones did, per operation and per pixel."""
+"""How long a video will take here.
+
+Rendering by the roofline where this machine was calibrated, else as the last videos did, per
+operation; delivering as the last ones did, per pixel.
+"""
 
 import json
 import math
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,14 +27,24 @@ def forecast(made: "Plan | Production") -> float | None:
     """Seconds it will take, or None when no video was made with this model on this machine."""
     known = _known()
     plans = [made] if isinstance(made, Plan) else made.plans
-    render = known.get(_render_key(plans[0]))
-    if render is None:
-        return None
-    seconds = render * sum(plan.flops for plan in plans)
+    seconds = _predicted(plans)
+    if seconds is None:
+        render = known.get(_render_key(plans[0]))
+        if render is None:
+            return None
+        seconds = render * sum(plan.flops for plan in plans)
     if isinstance(made, Plan):
         return seconds
     deliver = known.get(_deliver_key(made))
     return None if deliver is None else seconds + deliver * _pixels(made)
+
+
+def _predicted(plans: Sequence[Plan]) -> float | None:
+    from mlx_wan.roofline.predict import predict
+
+    with suppress(MlxWanError, OSError):
+        return predict(plans).total
+    return None
 
 
 def learn(production: "Production", seconds: dict[str, float]) -> None:

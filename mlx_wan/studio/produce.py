@@ -19,7 +19,8 @@ from mlx_wan.memory import format_bytes, run_limits
 from mlx_wan.outputs import free_output, into_library, keep, unchecked_file
 from mlx_wan.pipeline import Networks
 from mlx_wan.record import build_record
-from mlx_wan.run import Measure
+from mlx_wan.roofline.refine import learn_from
+from mlx_wan.run import Measure, measured_beside
 
 from .background import Background
 from .forecast import learn
@@ -150,6 +151,7 @@ def _deliver(
     is_ours = production.output is None
     id = into_library(final, record_path, "processed") if is_ours else None
     learn(production, record["seconds"])
+    learn_from(production.plans, record["seconds"])
     return Finished(final, final.with_suffix(".png"), record_path, record, id)
 
 
@@ -200,19 +202,24 @@ def _record(
         health=None,
     )
     del record["plan"]
-    return record | {
-        "title": board.title or board.shots[0].prompt,
-        "model": production.plans[0].model,
-        "width": board.format.width,
-        "height": board.format.height,
-        "fps": board.format.fps,
-        "duration": board.duration,
-        "tags": list(production.tags),
-        **production.recorded(),
-        "clips": [
-            {name: facts[key]["sha256"][name] for name in ("latents", "frames")} for key in keys
-        ],
-    }
+    totals = Measure(seconds, peaks, measure.meter)
+    return (
+        record
+        | measured_beside(totals, production.plans)
+        | {
+            "title": board.title or board.shots[0].prompt,
+            "model": production.plans[0].model,
+            "width": board.format.width,
+            "height": board.format.height,
+            "fps": board.format.fps,
+            "duration": board.duration,
+            "tags": list(production.tags),
+            **production.recorded(),
+            "clips": [
+                {name: facts[key]["sha256"][name] for name in ("latents", "frames")} for key in keys
+            ],
+        }
+    )
 
 
 def _check_disk(production: Production, video: Path, work: Path) -> None:
