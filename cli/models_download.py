@@ -58,8 +58,7 @@ def download(
 ) -> None:
     """Download a model from the hub, one commit of it, and check every file.
 
-    Into the cache of huggingface_hub (HF_HOME). An interrupted download goes on where it stopped
-    when the same command is given again.
+    Into the cache of huggingface_hub (HF_HOME). Given again, it goes on where it was stopped.
     """
     from mlx_wan.hub import Download, missing_bytes
     from mlx_wan.hub.cache import check_space
@@ -101,6 +100,7 @@ def verify(id: Id, as_json: Json = False) -> None:
     """Check what was downloaded and converted of a model, byte for byte."""
     from mlx_wan.convert import verify as verify_converted
     from mlx_wan.hub import check_files
+    from mlx_wan.registry.recording import find_known
 
     if id != Path(id).name:
         raise UsageError(f"{id[:80]!r} is no name of a model", "`mlx-wan models list` shows them")
@@ -117,7 +117,8 @@ def verify(id: Id, as_json: Json = False) -> None:
             folders.append(made)
             problems += [f"{made}: {text}" for text in verify_converted(made, report)]
     if not folders:
-        raise ModelError(f"nothing of {id[:80]} is here", "`mlx-wan models list` shows what is")
+        find_known(id)  # or it is misuse
+        raise ModelError(f"nothing of {id} is here", f"`mlx-wan models download {id}` fetches it")
     if problems:
         if not as_json:
             print("\n".join(problems))

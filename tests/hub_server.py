@@ -407,7 +407,7 @@ def _slow(handler: _Handler, data: bytes, headers: dict[str, str], fault: Fault)
     step = max(len(body) // 8, 1)
     for start in range(0, len(body), step):
         handler.wfile.write(body[start : start + step])
-        time.sleep(0.005)
+        time.sleep(fault.value or 0.005)
 
 
 def _packed(handler: _Handler, data: bytes, headers: dict[str, str], fault: Fault) -> None:

@@ -367,12 +367,14 @@ def test_many_files_at_a_time(hub, seed):
 
 def test_the_first_failure_ends_the_others(hub):
     hub.repos = {REPO: MANY}
-    hub.faults = [Fault("status", "file", 1, at=404), Fault("slow", "cdn")]
+    hub.faults = [Fault("status", "file", 1, at=404, skip=2), Fault("slow", "cdn", value=0.1)]
     with pytest.raises(ModelError, match="no such repository"):
         hub_package.download(choose(list_files(REPO)), patience=QUICK, connections=3)
     count = len(hub.asked)
     time.sleep(0.1)
     assert len(hub.asked) == count < 12  # nothing goes on behind the caller's back
+    blobs = cache.repo_folder(REPO) / "blobs"
+    assert all(blob.name.endswith(".incomplete") for blob in blobs.iterdir())
     assert not [t for t in threading.enumerate() if "worker" in t.name and t.is_alive()]
     hub.faults = []
     check_many(hub_package.download(choose(list_files(REPO)), patience=QUICK))

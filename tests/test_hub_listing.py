@@ -152,6 +152,7 @@ def test_answers_that_are_no_listing(hub, name):
     with pytest.raises(BadFileError) as error:
         list_files(REPO, patience=QUICK)
     assert "Maker/Model" in error.value.message and len(error.value.message) < 300
+    assert ("is larger than" in error.value.message) == (name == "too large")
 
 
 def test_another_commit_than_asked_for_is_refused(hub):

@@ -68,6 +68,8 @@ def test_download_shows_sizes_and_licence_fetches_and_checks(known, capsys):
     assert "README.md" not in err
     out, err = told(capsys, "verify", ID)
     assert out == f"{folder} is whole\n"
+    (entry,) = [m for m in json.loads(told(capsys, "list", "--json")[0])["models"] if m["id"] == ID]
+    assert entry["state"] == "downloaded"
     out, err = told(capsys, "download", ID)
     assert "0 bytes to come" in err and "here" in err
 
@@ -152,6 +154,7 @@ def test_misuse(known, capsys, monkeypatch):
         ["download"],
         ["verify"],
         ["verify", "../etc"],
+        ["verify", "no-such-model"],
     ):
         told(capsys, *words, code=2)
     assert not known.asked
