@@ -93,7 +93,7 @@ def write_whole(path: Path, data: bytes) -> None:
     partial = path.with_name(f".{path.name}.partial")
     try:
         partial.unlink(missing_ok=True)  # left by a kill, or a link that would be written through
-        with partial.open("xb") as file:
+        with open(partial, "wb", opener=_not_through_links) as file:
             file.write(data)
             file.flush()
             sync_file(file.fileno())
@@ -101,6 +101,10 @@ def write_whole(path: Path, data: bytes) -> None:
     finally:
         partial.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def _not_through_links(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 def _wait_for(number: int, folder: Path, deadline: float) -> None:
