@@ -10,6 +10,7 @@ from .batch import batch
 from .bench import bench_app
 from .brand import brand_app
 from .convert import convert
+from .cost import cost
 from .doctor import doctor
 from .generate import generate
 from .library import library_app
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (generate, linkedin, youtube, batch, plan, convert, doctor):
+for _command in (generate, linkedin, youtube, batch, plan, cost, convert, doctor):
     app.command()(_command)
 app.add_typer(models_app)
 app.add_typer(library_app)
