@@ -41,6 +41,7 @@ class Case:
 
 
 _VIDEO: dict[str, Any] = {"frames": 17, "height": 192, "width": 192}
+_MOCHI_VIDEO: dict[str, Any] = _VIDEO | {"frames": 13}
 
 CASES = {
     "wan-320": Case("networks_wan", {"grid": (5, 8, 8)}),
@@ -55,6 +56,12 @@ CASES = {
     "vae21-encode": Case("networks_vae", _VIDEO | {"vae": 21, "task": "encode"}, 1.2, 500),
     "vae22-decode": Case("networks_vae", _VIDEO | {"vae": 22, "task": "decode"}, 1.2, 500),
     "vae22-encode": Case("networks_vae", _VIDEO | {"vae": 22, "task": "encode"}, 1.2, 500),
+    "mochi-320": Case("networks_mochi", {"grid": (5, 8, 8)}),
+    "mochi-320-conditioning": Case("networks_mochi", {"grid": (5, 8, 8), "condition": True}),
+    "mochi-1280": Case("networks_mochi", {"grid": (5, 16, 16)}),
+    "mochi-5120": Case("networks_mochi", {"grid": (5, 32, 32)}),
+    "mochi-vae-decode": Case("networks_mochi", _MOCHI_VIDEO | {"vae": "decode"}, 1.2),
+    "mochi-vae-encode": Case("networks_mochi", _MOCHI_VIDEO | {"vae": "encode"}, 1.2),
 }
 
 

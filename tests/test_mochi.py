@@ -13,6 +13,7 @@ from mlx.utils import tree_flatten
 
 from mlx_wan import attention, cpu
 from mlx_wan.errors import UsageError
+from mlx_wan.models import mochi
 from mlx_wan.models.mochi import (
     MochiConfig,
     MochiTransformer,
@@ -150,14 +151,20 @@ def test_released_weights_are_never_all_in_memory(tmp_path):
 def test_positions_are_centred_and_scaled_to_one_area():
     frequencies = np.ones((3, 2, 4), np.float32)
     table = rotary_tables((3, 4, 9), frequencies)
-    angles = np.angle(np.array(table.frames))
-    assert np.allclose(angles[:, 0, 0], [0, 1, 2], atol=1e-6)
     scale = (192 * 192 / 36) ** 0.5
     row, column = scale * (1 - 1.5), scale * (7 - 4)
-    pixel = np.array(table.pixels)[1 * 9 + 7]
-    assert np.allclose(pixel, np.exp(1j * (row + column)), atol=1e-5)
-    rows = np.array(table.rows(slice(36 + 16, 36 + 17)))  # the second frame
-    assert rows.shape == (2, 1, 4) and np.allclose(rows[:, 0], pixel * np.exp(1j), atol=1e-5)
+    rows = np.array(table.rows(slice(36 + 16, 36 + 17)))  # of the second frame
+    assert rows.shape == (2, 1, 4)
+    assert np.allclose(rows, np.exp(1j * (1 + row + column)), atol=1e-5)
+
+
+def test_rotary_factors_are_the_whole_table(monkeypatch):
+    frequencies = np.random.RandomState(0).standard_normal((3, 2, 4))
+    whole = rotary_tables((3, 4, 5), frequencies).rows(slice(7, 55))
+    monkeypatch.setattr(mochi, "ROTARY_BYTES", 0)
+    factors = rotary_tables((3, 4, 5), frequencies)
+    assert factors.frames is not None and len(factors.tokens) == 20
+    assert difference(factors.rows(slice(7, 55)), whole) < 1e-6
 
 
 @pytest.mark.parametrize("device", ["cpu", "other"])

@@ -29,6 +29,7 @@ Watch = Callable[[str, mx.array], None]
 
 QK_EPS = 1e-5  # of the norms of queries and keys; all others have the config's
 POSITION_AREA = 192 * 192  # positions are scaled as if every frame had this many patches
+ROTARY_BYTES = 64 << 20  # a table of all tokens is kept up to here, else two factors of it
 
 
 @dataclass(frozen=True)
@@ -60,18 +61,22 @@ class MochiConfig:
 
 @dataclass(frozen=True)
 class Rotary:
-    """e^(i * angle) of every token and head, as two factors: the whole would be as large as q.
+    """e^(i * angle) of every token and head; of long videos as two factors, for the whole would be
+    as large as q.
 
-    frames (T', heads, head_dim / 2) and pixels (H' * W', heads, head_dim / 2), complex.
+    frames (T', heads, head_dim / 2) or None, tokens (L or H' * W', heads, head_dim / 2), complex.
     """
 
-    frames: mx.array
-    pixels: mx.array
+    frames: mx.array | None
+    tokens: mx.array
 
     def rows(self, tokens: slice) -> mx.array:
         """(rows * heads, 1, head_dim / 2) for some tokens."""
-        index, area = mx.arange(tokens.start, tokens.stop), self.pixels.shape[0]
-        table = self.frames[index // area] * self.pixels[index % area]
+        if self.frames is None:
+            table = self.tokens[tokens]
+        else:
+            index, area = mx.arange(tokens.start, tokens.stop), len(self.tokens)
+            table = self.frames[index // area] * self.tokens[index % area]
         return table.reshape(-1, 1, table.shape[-1])
 
 
@@ -113,11 +118,11 @@ def rotary_tables(grid: tuple[int, int, int], frequencies: np.ndarray) -> Rotary
             (np.arange(t), rows, columns), frequencies.astype(np.float64), strict=True
         )
     )
-    pixels = by_row[:, None] * by_column[None]
-    return Rotary(
-        mx.array(by_time.astype(np.complex64)),
-        mx.array(pixels.reshape(h * w, *pixels.shape[2:]).astype(np.complex64)),
-    )
+    pixels = (by_row[:, None] * by_column).reshape(h * w, *by_row.shape[1:])
+    if t * pixels.size * 8 <= ROTARY_BYTES:
+        tokens = (by_time[:, None] * pixels).reshape(t * h * w, *pixels.shape[1:])
+        return Rotary(None, mx.array(tokens.astype(np.complex64)))
+    return Rotary(mx.array(by_time.astype(np.complex64)), mx.array(pixels.astype(np.complex64)))
 
 
 def rms(x: mx.array, scale: mx.array, eps: float, reuse: bool = False) -> mx.array:
