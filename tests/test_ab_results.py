@@ -147,7 +147,8 @@ def test_a_file_too_large_is_refused_unread(folder):
         *({"format": "other"}, {"version": 2}, {"version": True}, {"variants": {}}),
         *({"variants": []}, {"variants": {"a": {}}}, {"variants": {"a": 5, "b": 6}}),
         *({"prompts": []}, {"prompts": [5]}, {"seeds": []}, {"seeds": "01"}, {"seeds": [0.5]}),
-        *({"repeats": 0}, {"repeats": "1"}, {"repeats": 10**9}),
+        *({"repeats": 0}, {"repeats": "1"}, {"repeats": 10**9}, {"machine": [1]}),
+        *({"versions": None}, {"machine": "fast"}),
     ],
     ids=json.dumps,
 )

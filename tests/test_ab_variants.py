@@ -1,9 +1,11 @@
 """What may be compared: the grammar of variants, the matrix, prompts, and what is refused."""
 
 import json
+import shutil
 from collections import Counter
 
 import pytest
+from checkpoints import build
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,7 +13,9 @@ from mlx_wan.bench.ab import variants as v
 from mlx_wan.bench.ab.experiment import Experiment, Plans, describe, difference
 from mlx_wan.bench.ab.prompts import MAX_PROMPTS, Prompt, read_prompts
 from mlx_wan.bench.ab.schedule import NAME, Run, schedule
+from mlx_wan.convert import convert
 from mlx_wan.errors import MlxWanError, ModelError, UsageError
+from mlx_wan.home import models_folder
 
 ONE = (Prompt("one", "slow blue aurora", "low"),)
 
@@ -112,6 +116,26 @@ def test_a_precision_nobody_converted_names_the_command():
     assert "mlx-wan convert" in refused.value.hint and "--quantize 8" in refused.value.hint
     with pytest.raises(ModelError, match="there is no model"):
         v.build_variants(["wan-mini", "wan-maxi"])
+
+
+def test_another_precision_of_the_same_model_is_found_by_its_name(tiny_models):
+    """Other weights may have the same preset: they are not taken for it."""
+    folder = models_folder()
+    shutil.copytree(tiny_models["t2v"], folder / "mine")
+    shutil.copytree(tiny_models["t2v"], folder / "others-8bit")
+    build(folder.parent / "original", "wan2.2-t2v-a14b")
+    with pytest.raises(ModelError, match="no mine-8bit in 8 bits"):
+        v.build_variants(["mine", "mine:quant=8"])
+    shutil.copytree(tiny_models["t2v"], folder / "mine-8bit")
+    with pytest.raises(ModelError, match="no mine-8bit in 8 bits"):
+        v.build_variants(["mine", "mine:quant=8"])  # its name says so, its weights do not
+    shutil.rmtree(folder / "mine-8bit")
+    convert(folder.parent / "original", folder / "mine-8bit", quantize=8)
+    a, _, c = v.build_variants(["mine", "mine-8bit:quant=16"], ["steps=1,2"])[:3]
+    assert a.folder.path.name == "mine" and c.folder.path.name == "mine"
+    built = v.build_variants(["mine"], ["quant=16,8"])
+    assert [one.folder.path.name for one in built] == ["mine", "mine-8bit"]
+    assert [v.precision(one.folder) for one in built] == [16, 8]
 
 
 def test_the_variant_wins_over_what_all_share():

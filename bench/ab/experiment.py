@@ -119,15 +119,16 @@ def describe(experiment: Experiment, plans: Plans) -> dict[str, Any]:
 def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
     """Why a folder with `experiment.json` `there` cannot take the runs of `here`; None if it can.
 
-    The commit may differ, and where a model lies; it tells nothing that the fingerprint does not.
+    The commit may differ, where a model lies, and the machine's memory, which a virtual one's
+    system counts a little differently after each start.
     """
     for name in ("variants", "prompts", "seeds", "repeats", "order_seed", "common"):
         if found := _first_difference(name, there.get(name), here[name]):
             return found
-    for name in ("machine", "versions"):
-        if found := _first_difference(name, there.get(name), here[name]):
-            return found
-    return None
+    if found := _first_difference("versions", there.get("versions"), here["versions"]):
+        return found
+    machines = [dict(one.get("machine") or {}) | {"memory": 0} for one in (there, here)]
+    return _first_difference("machine", *machines)
 
 
 def check_seeds(seeds: Sequence[int]) -> None:

@@ -112,6 +112,8 @@ def read_experiment(folder: Path) -> StoredExperiment:
             or not isinstance(about.get("asked", {}), dict)
         ):
             raise BadFileError(f"{file} has no sound variant {id}", "it was changed")
+    if not all(isinstance(data.get(name), dict) for name in ("machine", "versions")):
+        raise BadFileError(f"{file} does not say on what it was run", "it was changed")
     if len(variants) < 2 or type(repeats) is not int or not 1 <= repeats <= MAX_REPEATS:
         raise BadFileError(f"{file} has no sound variants or repeats", "it was changed")
     try:

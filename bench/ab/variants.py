@@ -7,18 +7,21 @@ MATRIX  = NAME "=" VALUE {"," VALUE}, several       steps=4,20 solver=unipc,eule
 
 import difflib
 import itertools
+import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from mlx_wan.errors import MlxWanError, ModelError, UsageError
+from mlx_wan.errors import ModelError, UsageError
 from mlx_wan.home import expanded, models_folder
 from mlx_wan.loading import ModelFolder, find_model, installed_models, open_model
+from mlx_wan.registry import known_models
 from mlx_wan.settings import shown
 
 IDS = "abcdefghijklmnopqrstuvwxyz"
 PRECISIONS = (4, 6, 8, 16)  # 16: as published, nothing quantised
+_QUANTIZED = re.compile(r"-[468]bit$")
 _QUALITIES = ("auto", "high", "medium", "low")
 GRAMMAR = "MODEL or MODEL:NAME=VALUE,NAME=VALUE as in wan-mini:steps=8,solver=euler,guidance=3"
 
@@ -226,27 +229,24 @@ def _found(id: str, spec: Spec, defaults: Mapping[str, Any]) -> Variant:
 
 
 def _in_precision(folder: ModelFolder, bits: int) -> ModelFolder:
-    """The same model converted otherwise, from the models folder."""
-    for name in installed_models():
-        try:
-            other = open_model(models_folder() / name)
-        except MlxWanError:
-            continue  # a broken one is not ours to tell of
+    """The same model converted otherwise: NAME, or NAME-8bit and the like, in the models folder.
+
+    By its name, as other weights may have the same architecture and preset.
+    """
+    name = _QUANTIZED.sub("", folder.path.name)
+    wanted = name if bits == 16 else f"{name}-{bits}bit"
+    if wanted in installed_models():
+        other = open_model(models_folder() / wanted)
         if other.preset.id == folder.preset.id and precision(other) == bits:
             return other
+    known = known_models().get(name)
+    source = known.source.repo if known else "SOURCE"
     flag = "" if bits == 16 else f" --quantize {bits}"
-    name = folder.preset.id + (f"-{bits}bit" if flag else "")
     raise ModelError(
-        f"{folder.preset.id} is converted in {precision(folder)} bits, not in {bits}",
-        f"mlx-wan convert SOURCE {_quoted(models_folder() / name)}{flag}, with the published "
-        "checkpoint as SOURCE",
+        f"{folder.path.name} is in {precision(folder)} bits, and there is no {wanted} in {bits} "
+        f"bits in {models_folder()}",
+        f"mlx-wan convert {source} {shlex.quote(str(models_folder() / wanted))}{flag}",
     )
-
-
-def _quoted(path: Path) -> str:
-    import shlex
-
-    return shlex.quote(str(path))
 
 
 def _text(value: Any) -> str:
