@@ -155,7 +155,7 @@ def test_a_name_that_cannot_be_written_is_refused_before_the_work(
 ):
     from mlx_wan import run as engine
 
-    monkeypatch.setattr(engine, "generate", lambda *_: pytest.fail("work began"))
+    monkeypatch.setattr(engine, "generate", lambda *_, **__: pytest.fail("work began"))
     (here / "file").touch()
     refused(["generate", "a", "--model", tiny_models["t2v"], *SMALL, "-o", name], capsys)
 

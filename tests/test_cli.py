@@ -195,7 +195,7 @@ def test_plan_refuses_what_cannot_fit_and_names_what_does(here, tiny_models, cap
 def test_interrupting_exits_130(here, tiny_models, capsys, monkeypatch):
     from mlx_wan import run as engine
 
-    def interrupted(*_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(engine, "generate", interrupted)
@@ -215,7 +215,7 @@ def test_prompt_comes_from_stdin_as_dash(here, tiny_models, capsys, monkeypatch)
 def test_a_gpu_that_gives_up_is_no_mistake_of_ours(here, tiny_models, capsys, monkeypatch):
     from mlx_wan import run as engine
 
-    def out_of_memory(*_):
+    def out_of_memory(*_, **__):
         raise RuntimeError("[METAL] Command buffer execution failed: Insufficient Memory")
 
     monkeypatch.setattr(engine, "generate", out_of_memory)
