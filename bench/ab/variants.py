@@ -240,7 +240,7 @@ def _in_precision(folder: ModelFolder, bits: int) -> ModelFolder:
         if other.preset.id == folder.preset.id and precision(other) == bits:
             return other
     known = known_models().get(name)
-    source = known.source.repo if known else "SOURCE"
+    source = (known and known.source.repo) or "SOURCE"  # a folder of one's own, or wan-mini
     flag = "" if bits == 16 else f" --quantize {bits}"
     raise ModelError(
         f"{folder.path.name} is in {precision(folder)} bits, and there is no {wanted} in {bits} "
