@@ -43,8 +43,8 @@ METRICS = (
         "lower",
         "information",
         f"sum of squared luma steps of {_STEPS[0]:g} to {_STEPS[1]:g} levels between runs of "
-        f"{_RUN} pixels that are flat within 1 level, along rows and columns, over the pixels. How much of the picture is "
-        "smooth enough for bands is the content's, so it does not decide.",
+        f"{_RUN} pixels that are flat within 1 level, along rows and columns, over the pixels. "
+        "How much is smooth enough for bands is the content's, so it does not decide.",
         "ours; the kind of place is CAMBI's (Tandon et al., Netflix, PCS 2021): small steps "
         "between flat areas",
     ),
