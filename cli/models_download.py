@@ -88,7 +88,7 @@ def download(
         _check(model, source)
     else:
         _ask_for_consent(model, yes)
-        source = _fetch(model, source.listing)
+        source = _fetch(model, source.listing, partly=bool(include))
     made = _convert(model, source, quantize, delete_source) if convert else None
     if as_json:
         print(json.dumps(_told(model, source) | {"converted": str(made) if made else None}))
@@ -249,8 +249,8 @@ def _check(model: "KnownModel", source: "Download") -> None:
         )
 
 
-def _fetch(model: "KnownModel", listing: "Listing") -> "Download":
-    """Fetch what is missing, check everything, and note it in the registry."""
+def _fetch(model: "KnownModel", listing: "Listing", partly: bool) -> "Download":
+    """Fetch what is missing and check everything; a whole model is noted in the registry."""
     from mlx_wan.hub import download
     from mlx_wan.registry import record_download
 
@@ -262,7 +262,8 @@ def _fetch(model: "KnownModel", listing: "Listing") -> "Download":
         raise
     for path in done.mended:
         print(f"note: {plain(path)} was damaged here and was fetched again", file=sys.stderr)
-    record_download(model.id, done.folder, listing.commit, done.listing.files)
+    if not partly:
+        record_download(model.id, done.folder, listing.commit, done.listing.files)
     came = size_text(done.fetched)
     print(f"{came} fetched; {_files(listing)} checked by size and hash", file=sys.stderr)
     return done

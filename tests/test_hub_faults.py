@@ -36,7 +36,7 @@ def check_cache():
         if not blob.name.endswith(".incomplete"):
             assert blob.name in (sha256(blob.read_bytes()), git_sha1(blob.read_bytes()))
     for path in (root / "snapshots").rglob("*"):
-        if not path.is_dir():
+        if path.is_file():  # not a folder, nor a link whose file was thrown away
             assert path.read_bytes() == FILES[path.relative_to(root / "snapshots").as_posix()[41:]]
 
 
@@ -484,9 +484,16 @@ def test_a_damaged_blob_of_the_cache_is_fetched_again(hub, name, damage):
     data = FILES[name]
     spoiled = {"flip": bytes([data[0] ^ 1]) + data[1:], "short": data[:-1], "long": data + b"x"}
     blob.write_bytes(spoiled.get(damage, b""))
+    hub.faults = [Fault("status", "file", at=503)]
+    with pytest.raises(ModelError, match="503"):
+        fetch()
+    check_cache()  # it is gone, or the next program would use it
+    hub.faults = []
     again = fetch()
     check_files(again)
-    assert again.mended == (name,) and again.fetched == len(data)
+    assert again.mended == () and again.fetched == len(data)
+    (again.folder / name).resolve().write_bytes(spoiled.get(damage, b""))
+    assert fetch().mended == (name,)
     assert fetch().fetched == 0
 
 

@@ -101,6 +101,10 @@ def test_only_what_is_included(known, capsys):
     out, err = told(capsys, "download", ID, "--include", "*.md")
     assert [path.name for path in Path(out.strip()).iterdir()] == ["README.md"] and "1 file," in err
     told(capsys, "download", ID, "--include", "*.gguf", code=1)
+    told(capsys, "verify", ID, code=1)  # a part is no downloaded model
+    folder = told(capsys, "download", ID)[0]
+    told(capsys, "download", ID, "--include", "*.md")
+    assert told(capsys, "download", ID, "--offline")[0] == folder  # still the whole one
 
 
 def test_the_catalogue_says_what_the_files_are(hub, monkeypatch, capsys):

@@ -4,10 +4,9 @@ import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mlx_wan.errors import BadFileError
 from mlx_wan.events import Event, Report, ignore
 
-from .cache import blob, check_space, note_branch, partial, place, put, snapshot_folder
+from .cache import blob, check_space, note_branch, partial, put, snapshot_folder
 from .fetch import fetch
 from .listing import Listing, RemoteFile
 from .several import StoppedError, several
@@ -63,10 +62,6 @@ def download(
     brought = {}
     for lane in several(bring, lanes.values(), connections, tally.stop):
         brought.update({one.file.path: one for one in lane})
-    for file in listing.files:  # the names lead to what was checked, not to somebody else's link
-        here = place(listing, file)
-        if not here.is_file() or here.stat().st_size != file.size:
-            raise BadFileError(f"{here} is not the file that was downloaded", "delete it")
     note_branch(listing)
     in_order = [brought[file.path] for file in listing.files]
     return Download(
