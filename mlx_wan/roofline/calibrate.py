@@ -34,6 +34,8 @@ _CONV3D = [(c, side) for c in (8, 32, 96) for side in (8, 24, 72)]
 _CONV2D = [(c, side) for c in (16, 64, 192) for side in (8, 32)]
 _ELEMENTS = (1 << 12, 1 << 16, 1 << 20)
 _HEADS, _FRAMES = 2, 4
+# patches of whole forwards: wan-mini's (two) and the wider network's
+_GRIDS = ((5, 4, 4), (5, 10, 10), (5, 14, 14))
 _WIDE = WanConfig(
     dim=512, ffn_dim=2048, num_heads=4, num_layers=2, in_dim=16, out_dim=16, text_dim=128
 )
@@ -189,7 +191,7 @@ def _with_networks(rates: Rates, clock: Clock) -> Rates:
     wide.eval()
     curve: list[tuple[float, float]] = []
     equations: list[tuple[float, float, float]] = []  # operations alone, how many, seconds
-    for network, grid in ((mini, (5, 4, 4)), (mini, (5, 10, 10)), (wide, (5, 14, 14))):
+    for network, grid in zip((mini, mini, wide), _GRIDS, strict=True):
         mx.eval(network.parameters())
         one, pair = _forwards(network, grid, clock)
         ops = forward_work(network.config, math.prod(grid), _TEXT)
