@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from ab_folders import HASHES, METRICS, fails, make_folder
 
+from mlx_wan.bench.report import write_report
 from mlx_wan.bench.report.build import fingerprint
 from mlx_wan.bench.report.markup import script_json, tag, text
-from mlx_wan.bench.report.write import write_report
 from mlx_wan.errors import BadFileError, UsageError
 
 HOSTILE = '</script><script>alert(1)</script><b onclick="x">\'&{number}'

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from ab_folders import METRICS, make_folder
 
-from mlx_wan.bench.report.serve import VoteServer, serve_votes
+from mlx_wan.bench.report import serve_votes
+from mlx_wan.bench.report.serve import VoteServer
 from mlx_wan.bench.report.votes import (
     Vote,
     add_vote,
