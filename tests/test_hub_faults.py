@@ -281,12 +281,12 @@ def test_headers_that_contradict_the_listing(hub, kind, times, skip):
 
 
 @pytest.mark.parametrize("where", ["file", "cdn", "info"])
-@pytest.mark.parametrize("times", [1, ALWAYS])
+@pytest.mark.parametrize("times", [1, pytest.param(ALWAYS, marks=pytest.mark.slow)])
 def test_a_server_that_says_nothing_more(hub, where, times, monkeypatch):
     from huggingface_hub import constants
 
-    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.15)
-    hub.faults = [Fault("stall", where, times, at=10, value=0.3)]
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.4)
+    hub.faults = [Fault("stall", where, times, at=10, value=0.8)]
     try:
         check_files(fetch())
         assert times == 1
@@ -367,7 +367,7 @@ def test_many_files_at_a_time(hub, seed):
 
 def test_the_first_failure_ends_the_others(hub):
     hub.repos = {REPO: MANY}
-    hub.faults = [Fault("status", "file", 1, at=404, skip=2), Fault("slow", "cdn", value=0.1)]
+    hub.faults = [Fault("status", "file", 1, at=404, skip=2), Fault("slow", "cdn", value=0.4)]
     with pytest.raises(ModelError, match="no such repository"):
         hub_package.download(choose(list_files(REPO)), patience=QUICK, connections=3)
     count = len(hub.asked)

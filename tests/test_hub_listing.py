@@ -168,8 +168,8 @@ def test_a_listing_that_fails_on_the_way(hub, kind, times, monkeypatch):
     from huggingface_hub import constants
 
     if kind == "stall":
-        monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.1)
-    value = {} if kind == "status" else 0.2 if kind == "stall" else None
+        monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.3)
+    value = {} if kind == "status" else 0.6 if kind == "stall" else None
     hub.faults = [Fault(kind, "info", times, at=503 if kind == "status" else 9, value=value)]
     if times < QUICK.tries:
         assert list_files(REPO, patience=QUICK).commit == hub.commit(REPO)
