@@ -126,20 +126,25 @@ def whole_decode(vae, latents):
     return mx.clip(decoder.proj_out(nn.silu(x)), -1, 1)
 
 
-@pytest.mark.parametrize("latent_frames", [1, 2, 4])
-def test_streaming_is_the_whole(latent_frames):
+@pytest.mark.parametrize("latent_frames", [1, 3])
+@pytest.mark.parametrize("device", ["cpu", "other"])
+def test_streaming_is_the_whole(latent_frames, device, monkeypatch):
+    most = 3e-5  # the CPU's convolutions are Winograd's, the whole's are not
+    if device == "other":
+        monkeypatch.setattr(vae_mochi_blocks, "is_cpu", lambda: False)
+        most = 1e-5
     vae = tiny_mochi.vae()
     frames = video(1, 1 + 6 * (latent_frames - 1), 16, 24)
     latents = vae.encode(frames)
     assert latents.shape == (1, latent_frames, 2, 3, 12)
-    assert relative(latents, whole_encode(vae, frames)) < 1e-5
+    assert relative(latents, whole_encode(vae, frames)) < most
     decoded = vae.decode(latents)
     assert decoded.shape == frames.shape
-    assert relative(decoded, whole_decode(vae, latents)) < 1e-5
+    assert relative(decoded, whole_decode(vae, latents)) < most
 
 
 def test_any_portions_give_the_same(monkeypatch):
-    vae, frames = tiny_mochi.vae(), video(1, 19, 16, 24)
+    vae, frames = tiny_mochi.vae(), video(1, 19, 8, 16)
     latents = vae.encode(frames)
     parts = (np.array(frames[:, a:b]) for a, b in ((0, 3), (3, 4), (4, 18), (18, 19)))
     assert mx.array_equal(vae.encode(parts), latents)
@@ -151,7 +156,7 @@ def test_any_portions_give_the_same(monkeypatch):
     assert relative(mx.concatenate(chunks, axis=1), decoded) < 1e-5
     monkeypatch.setattr(vae_mochi, "WORKING_BYTES", 1)  # frames one by one where they are large
     assert relative(vae.decode(latents), decoded) < 1e-5
-    monkeypatch.setattr(cpu, "TILE", 4)  # few pixels at a time in the attention
+    monkeypatch.setattr(cpu, "TILE", 30)  # few pixels at a time in the attention
     assert relative(vae.encode(frames), latents) < 1e-5
 
 
@@ -160,12 +165,12 @@ def test_other_strides_in_time():
     frames = video(1, 9, 16, 16)
     latents = vae.encode(frames)
     assert latents.shape == (1, 3, 2, 2, 12)
-    assert relative(latents, whole_encode(vae, frames)) < 1e-5
-    assert relative(vae.decode(latents), whole_decode(vae, latents)) < 2e-5  # Winograd
+    assert relative(latents, whole_encode(vae, frames)) < 3e-5
+    assert relative(vae.decode(latents), whole_decode(vae, latents)) < 3e-5
 
 
 def test_a_batch_is_its_videos():
-    vae, frames = tiny_mochi.vae(), video(2, 7, 16, 24)
+    vae, frames = tiny_mochi.vae(), video(2, 7, 8, 16)
     latents = vae.encode(frames)
     decoded = vae.decode(latents)
     for i in (0, 1):

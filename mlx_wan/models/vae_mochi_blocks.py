@@ -10,6 +10,7 @@ import math
 
 import mlx.core as mx
 import mlx.nn as nn
+import numpy as np
 
 from mlx_wan import cpu
 from mlx_wan.attention import SCORE_BYTES
@@ -223,4 +224,7 @@ def fourier_features(frames: mx.array) -> mx.array:
     """
     frames = frames.astype(mx.float32)
     angles = (frames[..., None] * mx.array(WAVES)).flatten(-2)
+    if is_cpu():  # where MLX takes them one by one
+        view = np.asarray(angles)
+        return mx.concatenate([frames, mx.array(np.sin(view)), mx.array(np.cos(view))], axis=-1)
     return mx.concatenate([frames, mx.sin(angles), mx.cos(angles)], axis=-1)
