@@ -88,6 +88,8 @@ def download(
         _check(model, source)
     else:
         _ask_for_consent(model, yes)
+        if convert:
+            _check_space_for_both(model, source, quantize)
         source = _fetch(model, source.listing, partly=bool(include))
     made = _convert(model, source, quantize, delete_source) if convert else None
     if as_json:
@@ -180,6 +182,21 @@ def _check_conversion(model: "KnownModel", partly: bool) -> None:
             f"{made} exists already; nothing is overwritten",
             "it is used as it is; move it away to convert again",
         )
+
+
+def _check_space_for_both(model: "KnownModel", source: "Download", quantize: int | None) -> None:
+    """Raise ModelError when the converted model will not fit beside the download.
+
+    Counts the denoisers' weights alone, so it refuses nothing that would fit.
+    """
+    from mlx_wan.home import models_folder
+    from mlx_wan.hub.cache import check_space, free_bytes
+
+    weights = int((model.parameters or 0) * ((quantize or 15.5) + 0.5) / 8)
+    folders = (models_folder(), *models_folder().parents)
+    existing = next(folder for folder in folders if folder.exists())
+    if existing.stat().st_dev == free_bytes()[0].stat().st_dev:
+        check_space(f"{model.id}, downloaded and converted,", source.fetched + weights)
 
 
 def _ask_for_consent(model: "KnownModel", yes: bool) -> None:

@@ -172,6 +172,15 @@ def test_too_small_a_disk(known, capsys, monkeypatch):
     assert known.count("file") == 0
 
 
+def test_the_disk_must_hold_the_download_and_what_is_made_of_it(hub, monkeypatch, capsys):
+    publish(monkeypatch, hub, FILES, parameters=10**9)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1_500_000_000))
+    _, err = told(capsys, "download", ID, "--convert", code=1)
+    assert "downloaded and converted, needs 2.00 GB more" in err and hub.count("file") == 0
+    told(capsys, "download", ID, "--convert", "--quantize", "8", code=1)  # fits, but is no model
+    assert hub.count("file") == 2
+
+
 def test_offline_checks_what_is_here(known, capsys, monkeypatch):
     _, err = told(capsys, "download", ID, "--offline", code=1)
     assert "nothing was downloaded" in err
