@@ -38,6 +38,22 @@ def test_the_json_is_the_evidence_an_activation_asks_for(tmp_path):
     assert fingerprint(told | {"verdict": "FAIL"}) != told["sha256"]
 
 
+@pytest.mark.parametrize(
+    ("factor", "verdict"), [(0.98, "NOT ENOUGH EVIDENCE"), (0.92, "PASS"), (1.08, "FAIL")]
+)
+def test_a_time_must_differ_by_more_than_a_machine_from_itself(tmp_path, factor, verdict):
+    """2 % is seen in every pair, and still no claim."""
+
+    def change(variant: str, run: dict[str, Any]) -> None:
+        seconds = 10 * factor if variant == "b" else 10
+        run["seconds"] = dict.fromkeys(run["seconds"], seconds / 4)
+
+    told = write_report(make_folder(tmp_path / "ab", change=change, num_frames=5), metrics=METRICS)
+    assert told["verdict"] == verdict
+    time = next(f for f in told["comparisons"][0]["figures"] if f["name"] == "time")
+    assert time["p"] < 0.01 and time["difference"] == pytest.approx(factor - 1)
+
+
 def test_failed_runs_are_counted_at_the_gates_and_stop_a_pass(tmp_path):
     def change(variant: str, run: dict[str, Any]) -> None:
         faster(variant, run)
