@@ -259,7 +259,7 @@ def test_plan_prints_seconds_by_stage(capsys):
 
 
 def test_peak_memory_of_a_run_is_what_was_predicted(tmp_path):
-    plan = small_plan(width=96, height=64, num_frames=9, steps=2)
+    plan = small_plan(width=320, height=160, num_frames=5, steps=2)
     job = tmp_path / "plan.json"
     job.write_text(json.dumps(plan.to_dict()))
     command = [sys.executable, "-m", "mlx_wan.bench.predictions", "--job", str(job)]

@@ -1,7 +1,6 @@
 """The calibration on disk: `calibration.json` in MLX_WAN_HOME, of this machine or refused."""
 
 import json
-import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -94,7 +93,7 @@ def _rates(data: dict[str, Any]) -> Rates:
 
 
 def _number(value: Any) -> float:
-    if type(value) not in (int, float) or not 0 <= value < 1e30 or math.isnan(value):
+    if type(value) not in (int, float) or not 0 <= value < 1e30:
         raise ValueError("a rate is no number that can be")
     return float(value)
 
