@@ -293,3 +293,14 @@ def test_votes_decide_where_nothing_else_does(tmp_path):
     assert told["strengths"]["b"]["mean"] > 0.9
     page = (folder / "report.html").read_text()
     assert "is preferred to A in 100 %" in page and "sign test p = 0.00049" in page
+
+
+def test_of_several_candidates_each_needs_more_evidence(tmp_path):
+    """8 prompts won of 8 are enough for the only candidate, and too few for one of two."""
+    for variants, verdict in ((2, "PASS"), (3, "NOT ENOUGH EVIDENCE")):
+        folder = make_folder(
+            tmp_path / str(variants), variants=variants, prompts=12, seeds=1, num_frames=5
+        )
+        for number in range(8):
+            add_vote(folder, f"p{number:02}-0", "b", "a", "left", "Ada")
+        assert write_report(folder, metrics=METRICS)["comparisons"][0]["verdict"] == verdict
