@@ -2,8 +2,8 @@
 attention in time keeps something of every frame.
 
 The first frame goes alone, then 6 frames for each latent frame, through layers that see a few
-frames at a time (vae_mochi_blocks.py). The decoder is the original's (genmoai/mochi), which differs
-from diffusers' in the first 13 frames of a video; see UpStage.
+frames at a time (vae_mochi_blocks.py). The decoder is that of genmoai/mochi; the one in diffusers
+makes other frames at the beginning of a video (the first 13 or so; see UpStage).
 """
 
 from collections.abc import Iterable, Iterator
