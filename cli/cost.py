@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mlx_wan.cost.prices import Prices
     from mlx_wan.cost.reckon import Bill, Cost
 
-_INPUTS = "Your own figures (also in [cost] of config.toml)"
+_INPUTS = "Your own figures (also under cost in config.toml)"
 INPUTS: dict[str, Any] = {
     "currency": Annotated[
         str | None,
