@@ -96,6 +96,9 @@ def test_the_table_of_chips():
     assert find_chip("M3-Ultra-80").gpu_cores == 80
     assert this_chip("Apple M4 Max").id == "m4-max-32" and this_chip("Intel") is None
     assert this_chip("Apple M99") is None
+    assert this_chip("Apple M5").id == "m5-10"
+    for smaller in ("M1", "M2", "M3", "M4", "M4 Pro"):  # not in the table: nothing like a Max
+        assert this_chip(f"Apple {smaller}") is None
     for chip in chips().values():
         assert 1 < chip.tflops < 200 and 50 < chip.bandwidth < 2000 and chip.basis and chip.as_of
     with pytest.raises(UsageError, match="m3") as error:

@@ -47,12 +47,15 @@ def chips() -> dict[str, Chip]:
 
 
 def find_chip(name: str) -> Chip:
-    """A chip by its id, or by the beginning of one: of several the one with the fewest cores."""
+    """A chip by its id, or without its cores: of several the one with the fewest.
+
+    "m3" is no "m3-max": a plain chip has a fraction of what the larger ones of its name do.
+    """
     wanted = name.strip().lower().replace(" ", "-")
     known = chips()
     if wanted in known:
         return known[wanted]
-    alike = [chip for id, chip in known.items() if wanted and id.startswith(f"{wanted}-")]
+    alike = [chip for id, chip in known.items() if id == f"{wanted}-{chip.gpu_cores}"]
     if not alike:
         raise UsageError(
             f"there is no chip {name!r} in the table", f"there are: {', '.join(known)}"
