@@ -38,8 +38,8 @@ def several(
                 try:
                     finished.put((work(thing), None))
                 except BaseException as error:
+                    finished.put((None, error))  # before the others hear of it, and end as well
                     stop.set()
-                    finished.put((None, error))
 
     threads = [threading.Thread(target=worker, daemon=True) for _ in range(min(workers, count))]
     try:
