@@ -106,6 +106,13 @@ def test_by_force_with_the_reason_kept(two, capsys):
     assert "the client wants it" in capsys.readouterr().out
     with pytest.raises(UsageError, match="reason"):
         activate("one", "  ")
+    with pytest.raises(UsageError, match="reason"):
+        activate("one", "\udcff")  # what the shell hands over as bytes
+
+
+def test_an_active_model_that_is_gone_is_the_reason(two):
+    shutil.rmtree(models_folder() / "one")
+    assert activate("two") == "the active one is gone, so nothing can be compared with it"
 
 
 def test_rollback_goes_back_step_by_step(two):
@@ -126,8 +133,10 @@ def test_what_is_not_converted_cannot_be_active(capsys):
     with pytest.raises(ModelError, match="not converted") as error:
         activate("mochi-1")
     assert "models download mochi-1" in error.value.hint
-    for name in ("../x", "", "a/b", "x" * 300, "\0"):
-        with pytest.raises(ModelError):
+    models_folder().mkdir(parents=True)
+    (models_folder().parent / "config.json").write_text("{}")
+    for name in ("../x", "..", "", "a/b", "x" * 300, "\0"):
+        with pytest.raises(ModelError, match="not converted"):
             activate(name)
     assert run(["models", "activate", "none"]) == 1
 
@@ -211,6 +220,15 @@ def test_the_names_of_the_document_work():
     assert name not in {model.name for model in registry}
     with pytest.raises(UsageError, match="nothing is noted"):
         remove_model(name)
+
+
+def test_figures_of_a_built_in_model_are_checked_and_few_are_kept():
+    for wrong in ({"s": float("nan")}, {"s": object()}, {"s": {1, 2}}):
+        with pytest.raises(UsageError):
+            ModelRegistry().add_model(ModelMetadata("mochi-1", performance=wrong))
+    ModelRegistry().add_model(ModelMetadata("mochi-1", performance={"s": 2.5}))
+    [kept] = read_registry().models["mochi-1"]["benchmarks"]
+    assert kept["stated"] == {"s": 2.5}
 
 
 def test_models_of_ones_own_on_the_command_line(capsys):

@@ -143,6 +143,24 @@ def test_activating_replaces_a_damaged_registry_whose_copy_is_kept(models):
     assert (models.parent / "registry.damaged.json").read_bytes() == b"?"
 
 
+def test_a_conversion_leaves_the_active_model_of_a_damaged_registry(models):
+    install(models, "one")
+    registry_file().write_text(registry_file().read_text().replace('"installed"', '"invented"'))
+    install(models, "two")
+    assert active_model() == "one", "it was readable, and stays"
+    install(models, "a\nname that is none")
+
+
+def test_the_error_names_the_copy_that_was_kept(models):
+    models.mkdir(parents=True)
+    for contents in (b"?", b"??"):
+        registry_file().write_bytes(contents)
+        with pytest.raises(BadFileError) as error:
+            find_model(None)
+        kept = error.value.hint.split("kept as ")[1].split(";")[0]
+        assert (models.parent / kept).read_bytes() == contents
+
+
 def test_a_registry_too_large_or_no_file_is_refused(models):
     models.mkdir(parents=True)
     registry_file().write_bytes(b" " * 9_000_000)

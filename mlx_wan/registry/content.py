@@ -196,7 +196,11 @@ def is_plain(value: Any, depth: int = 0) -> bool:
         return len(value) <= MAX_ITEMS and all(
             _text(name) and is_plain(item, depth + 1) for name, item in value.items()
         )
-    return len(value) <= MAX_ITEMS and all(is_plain(item, depth + 1) for item in value)
+    return (
+        isinstance(value, list | tuple)
+        and len(value) <= MAX_ITEMS
+        and all(is_plain(item, depth + 1) for item in value)
+    )
 
 
 def _check_plain(value: Any, where: str) -> None:

@@ -9,9 +9,8 @@ from mlx_wan.errors import UsageError
 
 from . import catalogue
 from .promotion import activate, model_folder
-from .recording import add_model, now
+from .recording import add_model, record_benchmark
 from .status import ModelStatus, list_models
-from .store import change_registry
 
 
 @dataclass(frozen=True)
@@ -58,13 +57,8 @@ class ModelRegistry:
             add_model(name, about)
         elif metadata.performance:
             figures = metadata.performance
-            with change_registry() as registry:
-                registry.entry(name)["benchmarks"].append(
-                    {
-                        "time": now(),
-                        "stated": dict(figures) if isinstance(figures, Mapping) else figures,
-                    }
-                )
+            stated = dict(figures) if isinstance(figures, Mapping) else figures
+            record_benchmark(name, {"stated": stated})
         if metadata.active:
             self.set_active(name)
         return name

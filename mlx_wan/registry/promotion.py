@@ -8,7 +8,7 @@ from mlx_wan.loading import embedded_model, open_model
 from mlx_wan.presets import EMBEDDED
 from mlx_wan.settings import shown
 
-from .content import VERDICTS, Registry
+from .content import MAX_TEXT, VERDICTS, Registry, is_name, is_plain
 from .recording import note
 from .store import change_registry
 
@@ -36,7 +36,7 @@ def activate(name: str, force_reason: str | None = None) -> str:
             return f"{name} is active already"
         if force_reason is not None:
             action, reason = "forced", force_reason.strip()
-            if not reason:
+            if not reason or not is_plain(reason[:MAX_TEXT]):
                 raise UsageError("--force needs the reason, for the history")
         else:
             action, reason = "activated", _evidence(registry, name, fingerprint)
@@ -68,11 +68,8 @@ def rollback() -> str:
 def model_folder(name: str) -> Path | None:
     """The folder of a converted model of this name; None when there is none."""
     folder = models_folder() / name
-    try:
-        if "/" not in name and (folder / "config.json").is_file():
-            return folder
-    except (OSError, ValueError):  # a name too long, or with a NUL
-        return None
+    if is_name(name) and (folder / "config.json").is_file():
+        return folder
     return embedded_model() if name == EMBEDDED else None
 
 
@@ -80,8 +77,10 @@ def _evidence(registry: Registry, name: str, fingerprint: str) -> str:
     """Why these weights may take the active ones' place, from the newest report about both."""
     active = registry.active
     current = None if active is None else model_folder(active)
-    if active is None or current is None:
+    if active is None:
         return "no other model was active"
+    if current is None:
+        return f"the active {active} is gone, so nothing can be compared with it"
     against = open_model(current).fingerprint
     compare = f"`mlx-wan bench ab {active} {name}` compares them"
     how = f"{compare}; --force REASON activates it without"

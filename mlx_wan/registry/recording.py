@@ -35,13 +35,17 @@ def active_model() -> str | None:
 
 def set_active(name: str, action: str = "installed", reason: str | None = None) -> None:
     """Make a model the default without asking for evidence. A damaged registry is kept aside."""
+    _mend()
+    with change_registry() as registry:
+        note(registry, action, name, reason)
+        registry.active = name
+
+
+def _mend() -> None:
     try:
         read_registry()
     except BadFileError:
         repair()
-    with change_registry() as registry:
-        note(registry, action, name, reason)
-        registry.active = name
 
 
 def note(registry: Registry, action: str, name: str, reason: str | None) -> None:
@@ -55,17 +59,17 @@ def note(registry: Registry, action: str, name: str, reason: str | None) -> None
 def record_installed(folder: Path, model: str) -> None:
     """Note that `model` was converted into `folder`: the first in the models folder is active.
 
-    Folders elsewhere are used by path and not noted, nor is a copy of the embedded model.
+    Folders elsewhere are used by path and not noted, nor is a copy of the embedded model, nor one
+    whose name cannot be printed. A damaged registry is kept aside.
     """
     inside = folder.parent.resolve() == models_folder().resolve()
-    if not inside or model == EMBEDDED:
+    if not inside or model == EMBEDDED or not is_name(folder.name):
         return
-    try:
-        active = active_model()
-    except BadFileError:
-        active = None
-    if active is None:
-        set_active(folder.name, reason="the first model that was converted")
+    _mend()
+    with change_registry() as registry:  # two conversions may end at once
+        if registry.active is None:
+            note(registry, "installed", folder.name, "the first model that was converted")
+            registry.active = folder.name
 
 
 class FetchedFile(Protocol):

@@ -121,10 +121,12 @@ def _damaged(file: Path, problem: str) -> BadFileError:
     """The error for a damaged registry, whose contents are kept under another name."""
     hint = "`mlx-wan models repair` begins a new one; or give --model"
     try:
-        contents, kept = file.read_bytes(), file.with_name("registry.damaged.json")
+        contents = file.read_bytes()
         copies = [path for path in file.parent.glob("registry.damaged*.json") if path.is_file()]
-        if contents not in [path.read_bytes() for path in copies]:
-            shutil.copyfile(file, free_name(kept))
+        kept = next((path for path in copies if path.read_bytes() == contents), None)
+        if kept is None:
+            kept = free_name(file.with_name("registry.damaged.json"))
+            shutil.copyfile(file, kept)
     except OSError:
         return BadFileError(f"{file} {problem}", hint)
     return BadFileError(f"{file} {problem}", f"a copy is kept as {kept.name}; {hint}")
