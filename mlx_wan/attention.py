@@ -1,7 +1,7 @@
 """Attention and linears in pieces that no device objects to.
 
 One self-attention of a 14 B model at 720p is several seconds of GPU work; macOS kills a Metal
-command of about five, and stalls the screen long before (speed.md 4.4). So attention runs in
+command of about five, and stalls the screen long before (ml-explore/mlx #3302). So attention runs in
 head groups x query chunks, each submitted on its own, and linears over row chunks. Every piece
 computes exactly what the whole would.
 """
@@ -14,12 +14,12 @@ SECONDS = 0.4  # planned for one submission
 # What attention surely reaches on the weakest chip of each class, in FLOP/s. Deliberately low: a
 # piece that is too small costs a per mille, one that is too large costs the run.
 RATES = {"Ultra": 12e12, "Max": 6e12, "Pro": 3e12, "": 1.5e12}
-# The measured optimum on an M4 Max is 8 heads x 640 rows, 1.28x over all at once (speed.md 4.4).
+# The optimum mere-run measured on an M4 Max is 8 heads x 640 rows, 1.28x over all at once.
 HEADS, MIN_ROWS, MAX_ROWS = 8, 512, 640
 # Head sizes of MLX's fused Metal kernel; for others the scores exist, and are bounded.
 FUSED_HEAD_SIZES = {64, 72, 80, 96, 128, 192, 256}
 SCORE_BYTES = 256 << 20
-LINEAR_ROWS = 4096  # Metal matmuls are fastest up to here (speed.md 4.3)
+LINEAR_ROWS = 4096  # Metal matmuls are fastest up to here (ml-explore/mlx #3196)
 
 
 def dispatch_budget() -> float | None:

@@ -1,7 +1,7 @@
 """A fast BLAS for MLX's CPU backend on Linux; does nothing elsewhere.
 
 MLX's Linux wheel links reference BLAS. Loading OpenBLAS with global symbols before the first
-`import mlx.core` makes the dynamic linker take its `cblas_sgemm` instead (product.md: 27x).
+`import mlx.core` makes the dynamic linker take its `cblas_sgemm` instead, 27 times as fast.
 OpenBLAS comes from pip (`ngsolve-openblas`) and wants `libgfortran.so.5`; where the system has
 none, the copy inside MLX's own wheel serves: the library looks beside itself (RPATH $ORIGIN), so
 it is opened through a folder of links that puts the two together.

@@ -52,7 +52,7 @@ class MemoryPlan:
 def run_limits() -> Iterator[None]:
     """For a whole run: a small buffer cache, and on Metal the weights wired into memory.
 
-    Left alone, the cache hoards every odd size of activations it ever saw (speed.md 4.5).
+    Left alone, the cache hoards every odd size of activations it ever saw.
     """
     cache = mx.set_cache_limit(_CACHE_BYTES)
     wired = None if is_cpu() else mx.set_wired_limit(available_memory())

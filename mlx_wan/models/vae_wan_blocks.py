@@ -65,7 +65,7 @@ class CausalConv3d(nn.Module):
         if is_cpu():
             return conv_3x3(x, self.weight, self.bias, past)
         x = mx.concatenate([past, x], axis=1)
-        # one video at a time and no padding in time: Metal has a fast path for that (speed.md 4.8)
+        # one video at a time and no padding in time: Metal's fast path (ml-explore/mlx PR #3785)
         parts = [mx.conv3d(x[i : i + 1], self.weight, padding=(0, 1, 1)) for i in range(len(x))]
         return (parts[0] if len(parts) == 1 else mx.concatenate(parts)) + self.bias
 
