@@ -106,6 +106,7 @@ def test_own_prices_replace_the_table(tmp_path):
         own_prices(row={"per_second": [True, 1]}),
         own_prices(row={"service": "x" * 999}),
         own_prices(row={"as_of": "2026-13"}),
+        own_prices().replace('"currency":', '"currency": "EUR", "currency":'),  # which one holds?
     ],
 )
 def test_a_damaged_table_is_told(tmp_path, text):

@@ -1,6 +1,5 @@
 """What clouds charge for a second of video: a dated table, or the user's own file in its form."""
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from mlx_wan.errors import BadFileError
 from mlx_wan.files import read_small
 from mlx_wan.home import home
 from mlx_wan.settings import shown
+from mlx_wan.tensorfile import strict_json
 
 FORMAT, VERSION = "mlx-wan-prices", 1
 _MAX_BYTES, _MAX_ROWS, _MAX_TEXT, _MAX_PRICE = 1 << 20, 200, 200, 1e6
@@ -49,8 +49,8 @@ def read_prices(path: Path | None = None) -> Prices:
         path = own if own.is_file() else Path(__file__).with_name("prices.json")
     raw = read_small(path, _MAX_BYTES)
     try:
-        return _prices(json.loads(raw.decode("utf-8")))
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        return _prices(strict_json(raw))
+    except (ValueError, KeyError, TypeError) as error:
         told = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise BadFileError(f"{path} is no table of prices: {told[:200]}", _HINT) from None
 

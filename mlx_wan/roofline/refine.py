@@ -16,6 +16,7 @@ from mlx_wan.errors import MlxWanError
 from mlx_wan.files import complete_or_absent, read_small
 from mlx_wan.home import home
 from mlx_wan.plan import Plan
+from mlx_wan.tensorfile import strict_json
 
 from .machine import machine
 
@@ -94,7 +95,7 @@ def _machine() -> str:
 def _read() -> dict[str, dict[str, list[float]]]:
     """What is kept and fits; a damaged file is as good as none."""
     try:
-        data: Any = json.loads(read_small(_file(), _MAX_BYTES).decode("utf-8"))
+        data: Any = strict_json(read_small(_file(), _MAX_BYTES))
         if data["format"] != FORMAT or data["version"] != VERSION:
             return {}
         return {
@@ -104,7 +105,7 @@ def _read() -> dict[str, dict[str, list[float]]]:
             }
             for key, stages in data["runs"].items()
         }
-    except (MlxWanError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (MlxWanError, OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
 

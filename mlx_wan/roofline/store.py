@@ -9,6 +9,7 @@ from typing import Any
 from mlx_wan.errors import BadFileError, MlxWanError
 from mlx_wan.files import MissingFileError, complete_or_absent, read_small
 from mlx_wan.home import home
+from mlx_wan.tensorfile import strict_json
 
 from .machine import machine, versions
 from .rates import Point, Rates
@@ -57,13 +58,13 @@ def read_calibration() -> Calibration | None:
     except MissingFileError:
         return None
     try:
-        data = json.loads(raw.decode("utf-8"))
+        data = strict_json(raw)
         if data["format"] != FORMAT or data["version"] != VERSION:
             raise ValueError("it has another format or version")
         rates = _rates(data["rates"])
         date, told = _text(data["date"]), {k: _text(v) for k, v in data["versions"].items()}
         measured_on = dict(data["machine"])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadFileError(f"{path} is no calibration: {str(error)[:100]}", AGAIN) from None
     for name, value in machine().items():
         if measured_on.get(name) != value:
