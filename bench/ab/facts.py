@@ -3,36 +3,23 @@
 import os
 import platform
 import subprocess
-import sys
-from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from mlx_wan.roofline import machine as roofline
 
 
 def machine() -> dict[str, Any]:
     """Chip, cores, memory in bytes, system, the device MLX uses and, on Linux, its BLAS."""
-    import mlx.core as mx
-
-    from mlx_wan import blas
-
-    return {
-        "chip": _chip(),
-        "cores": os.cpu_count(),
-        "memory": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
-        "system": f"{platform.system()} {platform.machine()}",
-        "device": mx.default_device().type.name,
-        "blas": blas.status(),
-    }
+    found = roofline.machine()
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {"chip": found["chip"], "cores": found["cores"], "memory": memory} | found
 
 
 def versions() -> dict[str, str]:
     """Of what decides pictures and speed."""
-    from importlib.metadata import version
-
-    from mlx_wan import __version__
-
-    named = {name: version(name) for name in ("mlx", "numpy", "av")}
-    return {"mlx_wan": __version__, "python": platform.python_version(), **named}
+    return roofline.versions() | {"python": platform.python_version(), "av": version("av")}
 
 
 def commit() -> str | None:
@@ -49,16 +36,6 @@ def commit() -> str | None:
 
 def facts() -> dict[str, Any]:
     return {"machine": machine(), "versions": versions(), "commit": commit()}
-
-
-def _chip() -> str:
-    if sys.platform == "darwin":
-        return _told("sysctl", "-n", "machdep.cpu.brand_string") or platform.machine()
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def _told(*command: str) -> str | None:
