@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,11 @@ def test_evidence_between_two_models_is_recorded(tmp_path, monkeypatch, capsys):
     compare(made, folder, child=CHILD)
     assert run(["bench", "report", str(folder)]) == 0
     assert recorded == [{"verdict": "PASS"}] and "verdict  PASS" in capsys.readouterr().out
+    for setting in ({"steps": 2}, {"guidance.low_noise": 2.0}):  # for both, but not their own
+        again = tmp_path / next(iter(setting))
+        compare(replace(made, common=setting), again, child=CHILD)
+        assert run(["bench", "report", str(again)]) == 0
+    assert len(recorded) == 1
 
 
 def test_a_variant_of_which_nothing_was_finished_is_an_error(tmp_path, capsys):

@@ -125,10 +125,17 @@ def read_experiment(folder: Path) -> StoredExperiment:
 
 
 def both_are_models(experiment: StoredExperiment) -> bool:
-    """Whether a and b are two models as they are: evidence for which one should be active."""
+    """Whether a and b are two models as they are: evidence for which one should be active.
+
+    Not with steps, a solver and the like of somebody's choice, for one of them or for both: a model
+    for few steps always wins at few.
+    """
     a, b = (experiment.variants[id] for id in "ab")
+    common = experiment.data.get("common")
+    shared = {name.partition(".")[0] for name in common} if isinstance(common, dict) else set()
     as_they_are = all((one.get("asked") or {}).keys() <= {"quant"} for one in (a, b))
-    return as_they_are and a["fingerprint"] != b["fingerprint"]
+    is_default = not shared & {"steps", "solver", "shift", "guidance"}
+    return as_they_are and is_default and a["fingerprint"] != b["fingerprint"]
 
 
 def read_runs(experiment: StoredExperiment, *, warmups: bool = False) -> list[RunResult]:
