@@ -64,7 +64,7 @@ def show(name: Name, as_json: Json = False) -> None:
 
 @models_app.command()
 def add(
-    name: Name,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What you call it.")],
     source: Annotated[
         str, typer.Option(metavar="OWNER/NAME", help="Repository on the hub, to download from.")
     ] = "",
@@ -79,8 +79,11 @@ def add(
 ) -> None:
     """Note a model of your own, inactive: to download, convert and compare it by name."""
     from mlx_wan.errors import UsageError
-    from mlx_wan.registry.metadata import ModelMetadata, ModelRegistry, count_of
+    from mlx_wan.registry import known_models
+    from mlx_wan.registry.metadata import ModelMetadata, ModelRegistry, count_of, model_id
 
+    if (known := model_id(name)) in known_models():
+        raise UsageError(f"{known} is known already", f"`mlx-wan models show {known}`")
     if parameters is not None and count_of(parameters) is None:
         raise UsageError(f"--parameters is {parameters!r}", "write it as 14B, 1.3B or 800M")
     about = ModelMetadata(

@@ -15,7 +15,7 @@ from typing import Any, cast
 from .errors import BadFileError, ModelError
 from .home import expanded, models_folder
 from .presets import EMBEDDED, PRESETS, Preset
-from .registry import active_model
+from .registry import active_model, known_models
 from .settings import check_component, network_settings, shown
 from .tensorfile import strict_json
 
@@ -104,9 +104,10 @@ def _named_model(name: str) -> Path:
     )
 
 
-def _published(id: str) -> str:
-    """Where a model's authors publish it on the hub: wan2.2-ti2v-5b, Wan-AI/Wan2.2-TI2V-5B."""
-    return f"Wan-AI/{id.upper().replace('WAN', 'Wan')}" if id.startswith("wan") else "SOURCE"
+def _published(preset: str) -> str:
+    """Where a model is published on the hub: Wan-AI/Wan2.2-TI2V-5B for wan2.2-ti2v-5b."""
+    known = known_models().get(preset)
+    return known.source.repo if known else "SOURCE"
 
 
 def _names() -> list[str]:

@@ -238,6 +238,8 @@ def test_models_of_ones_own_on_the_command_line(capsys):
     told = json.loads(capsys.readouterr().out)
     assert told["known"]["parameters"] == 1_300_000_000 and told["state"] == "known"
     assert run(["models", "add", "x", "--parameters", "many"]) == 2
+    assert run(["models", "add", "Mochi 1"]) == 2
+    assert "mochi-1 is known already" in capsys.readouterr().err
     assert run(["models", "show", "nothing"]) == 2
     assert run(["models", "remove", "mine"]) == 0
 
