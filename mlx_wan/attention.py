@@ -1,8 +1,8 @@
 """Attention and linears in pieces that no device objects to.
 
 One self-attention of a 14 B model at 720p is several seconds of GPU work; macOS kills a Metal
-command of about five, and stalls the screen long before (ml-explore/mlx #3302). So attention runs in
-head groups x query chunks, each submitted on its own, and linears over row chunks. Every piece
+command of about five, and stalls the screen long before (ml-explore/mlx #3302). So attention runs
+in head groups x query chunks, each submitted on its own, and linears over row chunks. Every piece
 computes exactly what the whole would.
 """
 

@@ -1,8 +1,8 @@
 """Frames -> MP4 with PyAV: H.264 High, yuv420p, BT.709, web-ready, never half-written.
 
 Converted to and tagged as limited-range BT.709, index first (faststart), no edit list, closed
-groups of half a second: what browsers and social networks play everywhere. The file is written under a partial name,
-read again, and renamed when it is what it should be.
+groups of half a second. The file is written under a partial name, read again, and renamed when it
+is what it should be.
 """
 
 import struct
