@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 from .library_tables import console, plain, size_text
 
 if TYPE_CHECKING:
+    from rich.console import JustifyMethod
+
     from mlx_wan.registry.status import ModelStatus
 
 _STYLES = {
@@ -24,7 +26,11 @@ def print_models(found: "list[ModelStatus]") -> None:
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("", "model", "size", "VBench", "licence", "speed", "state"):
-        table.add_column(name, no_wrap=True, justify="right" if name == "size" else "left")
+        # a narrow terminal breaks lines; numbers are never cut
+        whole = name in ("", "size", "speed")
+        width = 26 if name == "model" else None
+        justify: JustifyMethod = "right" if name == "size" else "left"
+        table.add_column(name, no_wrap=whole, justify=justify, overflow="fold", min_width=width)
     for status in found:
         known = status.known
         style = _STYLES[status.state]

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from mlx_wan.cli.main import run
 from mlx_wan.errors import BadFileError, MlxWanError
-from mlx_wan.registry import read_registry, registry_file, repair
+from mlx_wan.registry import add_model, read_registry, record_download, registry_file, repair
+from mlx_wan.registry.catalogue import SourceFile
 from mlx_wan.registry.content import FORMAT, ContentError, from_json, is_plain
 from mlx_wan.registry.metadata import ModelRegistry
 from mlx_wan.registry.store import write_registry
@@ -164,6 +165,29 @@ def test_repair_keeps_the_damaged_file_and_the_active_model(capsys):
     registry_file().write_bytes(b"\0")
     assert run(["models", "repair"]) == 0
     assert read_registry().active is None
+
+
+def test_what_could_not_be_read_again_is_never_written():
+    add_model("one", {"license": "MIT"})
+    before = registry_file().read_bytes()
+    long = {f"{number}": "x" * 4000 for number in range(2500)}
+    wrong = SourceFile("a", 1, None)  # its hash was never worked out
+    for refused in (
+        lambda: add_model("two", long),
+        lambda: record_download("mochi-1", registry_file().parent, COMMIT, [wrong]),
+        lambda: record_download("mochi-1", registry_file().parent, "main", []),
+    ):
+        with pytest.raises(MlxWanError, match="left as it was"):
+            refused()
+        assert registry_file().read_bytes() == before
+
+
+def test_a_narrow_terminal_cuts_no_number(monkeypatch, capsys):
+    for columns in ("80", "100", "160"):
+        monkeypatch.setenv("COLUMNS", columns)
+        assert run(["models"]) == 0
+        shown = capsys.readouterr().out
+        assert "28.6 B" in shown and "84.7" in shown and "…" not in shown
 
 
 def test_two_killed_writers_lose_nothing(tmp_path):

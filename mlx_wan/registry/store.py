@@ -62,10 +62,20 @@ def change_registry() -> Iterator[Registry]:
 
 
 def write_registry(registry: Registry) -> None:
-    text = json.dumps(registry.to_json(), indent=1) + "\n"
-    from_json(strict_json(text.encode()))  # what could not be read again is not written
-    with complete_or_absent(registry_file()) as partial:
-        partial.write_text(text, encoding="utf-8")
+    """Raises MlxWanError, and leaves the file, for what could not be read again or not written."""
+    file, hint = registry_file(), "`mlx-wan models remove NAME` makes room"
+    text = (json.dumps(registry.to_json(), indent=1) + "\n").encode()
+    try:
+        from_json(strict_json(text))
+    except ValueError as error:  # ContentError is one
+        raise MlxWanError(f"{file} is left as it was; changed, it {error}", hint) from None
+    if len(text) > _MAX_BYTES:
+        raise MlxWanError(
+            f"{file} is left as it was; changed, it has {len(text)} bytes, accepted: {_MAX_BYTES}",
+            hint,
+        )
+    with complete_or_absent(file) as partial:
+        partial.write_bytes(text)
 
 
 def repair() -> Path | None:
