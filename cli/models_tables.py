@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING, Any
 from .library_tables import console, plain, size_text
 
 if TYPE_CHECKING:
-    from rich.console import JustifyMethod
-
     from mlx_wan.registry.status import ModelStatus
 
 _STYLES = {
@@ -18,6 +16,8 @@ _STYLES = {
     "broken": "bold red",
 }
 
+_NARROW = {"model": 26, "VBench": 6, "licence": 11, "state": 10}  # all of it in 80 columns
+
 
 def print_models(found: "list[ModelStatus]") -> None:
     """One line each; a star marks the active one."""
@@ -26,11 +26,14 @@ def print_models(found: "list[ModelStatus]") -> None:
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("", "model", "size", "VBench", "licence", "speed", "state"):
-        # a narrow terminal breaks lines; numbers are never cut
-        whole = name in ("", "size", "speed")
-        width = 26 if name == "model" else None
-        justify: JustifyMethod = "right" if name == "size" else "left"
-        table.add_column(name, no_wrap=whole, justify=justify, overflow="fold", min_width=width)
+        # a narrow terminal breaks lines of texts; numbers are never cut
+        table.add_column(
+            name,
+            no_wrap=name in ("", "size", "speed"),
+            justify="right" if name == "size" else "left",
+            overflow="fold",
+            max_width=_NARROW.get(name) if console().width < 110 else None,
+        )
     for status in found:
         known = status.known
         style = _STYLES[status.state]

@@ -187,7 +187,7 @@ def test_a_narrow_terminal_cuts_no_number(monkeypatch, capsys):
         monkeypatch.setenv("COLUMNS", columns)
         assert run(["models"]) == 0
         shown = capsys.readouterr().out
-        assert "28.6 B" in shown and "84.7" in shown and "…" not in shown
+        assert "28.6 B" in shown and "84.7" in shown and "known" in shown and "…" not in shown
 
 
 def test_two_killed_writers_lose_nothing(tmp_path):
