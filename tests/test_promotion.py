@@ -85,6 +85,13 @@ def test_another_verdict_is_not(two, verdict, said):
         activate("two")
 
 
+def test_an_older_comparison_noted_again_is_no_newer(two):
+    record_ab_report(report(*two, "FAIL", path="/newer.json", finished="2026-11-24T00:00:00Z"))
+    record_ab_report(report(*two, path="/older.json"))
+    with pytest.raises(UsageError, match="says FAIL"):
+        activate("two")
+
+
 def test_evidence_is_of_exactly_these_weights_in_this_order(two):
     record_ab_report(report("f" * 64, two[1]))
     with pytest.raises(UsageError, match="not with the active one"):

@@ -36,6 +36,7 @@ def test_the_json_is_the_evidence_an_activation_asks_for(tmp_path):
     assert told["path"] == str(folder / "report.json")
     assert told["sha256"] == fingerprint(told)
     assert fingerprint(told | {"verdict": "FAIL"}) != told["sha256"]
+    assert told["finished"] == "2026-11-23T01:00:10Z", "the last run's, however late it is written"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -17,6 +18,7 @@ from .votes import Vote, preference, strengths
 
 FORMAT, VERSION = "mlx-wan-ab", 1
 BASELINE = "a"
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", re.ASCII)
 
 
 def build_report(
@@ -47,7 +49,7 @@ def build_report(
         "candidate": "b",
         "verdict": first["verdict"],
         "reasons": first["reasons"],
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "finished": _finished(runs, votes),
         "comparisons": comparisons,
         "rules": list(RULES),
         "variants": {
@@ -145,6 +147,13 @@ def _all_broken(pairs: Sequence[Pair]) -> bool:
     return bool(pairs) and all(
         all(map(broken, pair.b)) and not any(map(broken, pair.a)) for pair in pairs
     )
+
+
+def _finished(runs: Sequence[RunResult], votes: Sequence[Vote]) -> str:
+    """When the last run or vote was: writing the report again makes the evidence no newer."""
+    told = [*(run.finished for run in runs), *(vote.time for vote in votes)]
+    seconds = [f"{text[:19]}Z" for text in told if _TIME.match(text)]
+    return max(seconds, default=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
 
 
 def _evidence(about: Mapping[str, Any]) -> dict[str, str]:

@@ -57,7 +57,7 @@ def _facts(report: Mapping[str, Any]) -> Markup:
         f"{len(report['seeds'])} seeds",
         *([f"{report['repeats']} repeats"] if report["repeats"] > 1 else []),
         f"{report['votes']['counted']} votes",
-        f"written {report['finished'].replace('T', ' ').replace('Z', ' UTC')}",
+        f"finished {report['finished'].replace('T', ' ').replace('Z', ' UTC')}",
     ]
     return tag("p", " \N{MIDDLE DOT} ".join(words), class_="soft")
 

@@ -92,7 +92,7 @@ def _evidence(registry: Registry, name: str, fingerprint: str) -> str:
         old = any(item["b"]["model"] == name for item in registry.evidence)
         was = "was compared with other weights than it has now" if old else "was not compared yet"
         raise UsageError(f"{name} {was}", how)
-    last = both[-1]
+    last = max(reversed(both), key=lambda item: item["finished"])  # of equal ones the last noted
     if last["verdict"] != VERDICTS[0]:
         raise UsageError(
             f"the comparison of {name} with {active} says {last['verdict']}",
