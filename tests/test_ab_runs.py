@@ -14,7 +14,7 @@ import pytest
 from mlx_wan.bench.ab import compare as comparing
 from mlx_wan.bench.ab import results, runner
 from mlx_wan.bench.ab.experiment import Experiment, Plans
-from mlx_wan.bench.ab.folder import locked
+from mlx_wan.bench.ab.folder import locked, remove_unfinished
 from mlx_wan.bench.ab.prompts import Prompt
 from mlx_wan.bench.ab.summary import summarize, to_json
 from mlx_wan.bench.ab.variants import build_variants
@@ -96,6 +96,18 @@ def test_a_failed_run_is_tried_again_when_asked_and_that_it_failed_is_kept(tmp_p
     assert runs["a-p1-0"].done and len(runs["a-p1-0"].earlier_errors) == 2
     assert names(runs["a-p1-0"].folder) == ["latents.npy", "run.json", "video.mp4"]
     assert len(names(folder / "runs")) == len(made.runs)
+
+
+def test_a_kill_between_a_failed_run_and_its_better_one_does_not_forget_it(tmp_path):
+    runs = tmp_path / "runs"
+    aside, over = runs / ".a-p1-0.77.old.partial", runs / ".b-p1-0.77.old.partial"
+    for folder in (aside, over, runs / "b-p1-0"):
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_text(folder.name)
+    remove_unfinished(tmp_path)
+    assert sorted(path.name for path in runs.iterdir()) == ["a-p1-0", "b-p1-0"]
+    assert (runs / "a-p1-0" / "run.json").read_text() == aside.name
+    assert (runs / "b-p1-0" / "run.json").read_text() == "b-p1-0"
 
 
 WELL = """

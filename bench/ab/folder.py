@@ -17,6 +17,7 @@ from .results import EXPERIMENT, RUN, RUNS, RunResult
 from .schedule import Run
 
 UNFINISHED = ".*.partial"
+_OLD = ".old.partial"  # a failed run while its better one takes its place
 
 
 @contextmanager
@@ -66,7 +67,7 @@ def keep_run(work: Path, run: Run, data: Mapping[str, Any]) -> Path:
     write_json(work / RUN, data)
     final = work.with_name(run.name)
     if final.exists():
-        old = work.with_name(f".{run.name}.{os.getpid()}.old.partial")
+        old = work.with_name(f".{run.name}.{os.getpid()}{_OLD}")
         final.rename(old)
         work.rename(final)
         shutil.rmtree(old)
@@ -75,7 +76,14 @@ def keep_run(work: Path, run: Run, data: Mapping[str, Any]) -> Path:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what dead processes left behind; for the one that holds the lock."""
+    """Remove what dead processes left behind; for the one that holds the lock.
+
+    A failed run that was about to be replaced takes its place again: it is never forgotten.
+    """
+    for old in folder.glob(f"{RUNS}/.*{_OLD}"):
+        final = old.with_name(old.name.removesuffix(_OLD)[1:].rpartition(".")[0])
+        if old.is_dir() and not old.is_symlink() and not os.path.lexists(final):
+            old.rename(final)
     for pattern in (UNFINISHED, f"{RUNS}/{UNFINISHED}", f"{RUNS}/*/{UNFINISHED}"):
         for path in folder.glob(pattern):
             if path.is_dir() and not path.is_symlink():
