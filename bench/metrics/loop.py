@@ -17,7 +17,7 @@ METRICS = (
         "ours",
     ),
 )
-_STILL = 0.02  # grey levels, as the frozen gate
+_STILL = 0.02  # grey levels a frame: less is no step to hold the seam against
 
 
 class Loop:

@@ -1,4 +1,4 @@
-"""All figures and gates of one video, read once, frame by frame."""
+"""All figures of one video, and its gates, each read through frame by frame."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
