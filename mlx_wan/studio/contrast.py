@@ -2,7 +2,7 @@
 
 Contrast is the ratio of the Web Content Accessibility Guidelines (WCAG 2.2, 1.4.3), measured where
 the letters are, on every frame in which they are seen. What counts is the ratio that 95 % of these
-pixels reach.
+pixels reach on the frame where it is lowest: a bright moment in a long video is seen as well.
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ READABLE = 4.5
 AIM = 5.2  # a margin for dither, for what the encoder does, and for the pixels beside the letters
 SHARE = 0.05  # of the pixels may have less
 _SAMPLES = 60_000  # of a block, over all its frames
+_LEAST = 100  # of a frame
 _HALVINGS = 9
 
 Colour = tuple[int, int, int]
@@ -43,9 +44,9 @@ def colour_ratio(one: Colour, other: Colour) -> float:
 
 
 def worst(ratios: np.ndarray) -> float:
-    """What all but SHARE of the pixels reach."""
-    index = int(SHARE * (ratios.size - 1))
-    return float(np.partition(ratios, index)[index])
+    """What all but SHARE of the pixels reach on each frame; ratios (frames, pixels)."""
+    index = int(SHARE * (ratios.shape[1] - 1))
+    return float(np.partition(ratios, index, axis=1)[:, index].min())
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Samples:
     ) -> None:
         self.rows, self.columns = rows, columns
         self.scrim = scrim
-        self._per_frame = min(len(rows), max(40, _SAMPLES // max(num_frames, 1)))
+        self._per_frame = min(len(rows), max(_LEAST, _SAMPLES // max(num_frames, 1)))
         self._random = np.random.default_rng(0)
         self._colours: list[np.ndarray] = []
         self._chosen: list[np.ndarray] = []
@@ -92,12 +93,13 @@ class Samples:
         weight = self.scrim[np.concatenate(self._chosen)].astype(np.float32)
         towards = np.array(scrim, np.float32)[:, None] - colours
         words = np.array(text, np.float32)[:, None]
+        frames = len(self._colours)
 
         def contrast(strength: float) -> float:
             under = colours + towards * (strength * weight)
             over = under + (words - under) * opacity
             lights = [luminance(np.rint(part).astype(np.uint8)) for part in (over, under)]
-            return worst(ratio(*lights))
+            return worst(ratio(*lights).reshape(frames, -1))
 
         before = contrast(0.0)
         if before >= AIM:
