@@ -14,6 +14,7 @@ from . import options as o
 if TYPE_CHECKING:
     from mlx_wan.bench.ab.experiment import Experiment, Plans
     from mlx_wan.bench.ab.results import StoredExperiment
+    from mlx_wan.plan import Plan
 
 bench_app = typer.Typer(
     name="bench",
@@ -174,8 +175,9 @@ def speed(
     figures = measure_speed(plan, runs, report=tell)
     if as_json:
         print(json.dumps({"ok": True} | figures, ensure_ascii=False))
-        return
-    tables.print_speed(figures)
+    else:
+        tables.print_speed(figures)
+    _keep_speed(plan, figures)
 
 
 @bench_app.command()
@@ -197,6 +199,29 @@ def kernels(
         print(json.dumps({"ok": True} | figures))
         return
     tables.print_kernels(figures)
+
+
+def _keep_speed(plan: "Plan", figures: dict[str, Any]) -> None:
+    """Note what was measured of a model that goes by a name, for `mlx-wan models`."""
+    from mlx_wan.errors import MlxWanError
+    from mlx_wan.registry import record_benchmark
+    from mlx_wan.registry.promotion import model_folder
+
+    path = Path(plan.model_path)
+    folder = model_folder(path.name)
+    if folder is None or not figures["seconds_per_step"] or folder.resolve() != path.resolve():
+        return
+    size = {name: getattr(plan, name) for name in ("width", "height", "num_frames", "steps")}
+    facts = {name: figures[name] for name in ("machine", "versions", "commit", "runs")}
+    told = {
+        "seconds_per_step": figures["seconds_per_step"]["median"],
+        "seconds": figures["seconds"]["total"]["median"],
+        "fingerprint": plan.model_fingerprint,
+    }
+    try:
+        record_benchmark(path.name, told | size | facts)
+    except MlxWanError as error:  # the figures are out already
+        tables.tell(f"note: not kept for `mlx-wan models`: {error.message}")
 
 
 def _split_words(words: list[str], matrix: list[str] | None) -> tuple[list[str], list[str]]:

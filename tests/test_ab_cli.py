@@ -108,11 +108,10 @@ def test_evidence_between_two_models_is_recorded(tmp_path, monkeypatch, capsys):
     compare(made, folder, child=CHILD)
     assert run(["bench", "report", str(folder)]) == 0
     assert recorded == [{"verdict": "PASS"}] and "verdict  PASS" in capsys.readouterr().out
-    for setting in ({"steps": 2}, {"guidance.low_noise": 2.0}):  # for both, but not their own
-        again = tmp_path / next(iter(setting))
-        compare(replace(made, common=setting), again, child=CHILD)
-        assert run(["bench", "report", str(again)]) == 0
-    assert len(recorded) == 1
+    stored = results.read_experiment(folder)
+    for setting, counts in (("steps", False), ("guidance.low_noise", False), ("width", True)):
+        other = replace(stored, data=stored.data | {"common": {setting: 2}})
+        assert results.both_are_models(other) == counts, "for both, but not their own"
 
 
 def test_a_variant_of_which_nothing_was_finished_is_an_error(tmp_path, capsys):
@@ -206,7 +205,12 @@ def test_speed_is_a_figure_of_several_runs(monkeypatch, capsys):
     assert told["same_latents"] and told["plan"]["steps"] == 3
     assert told["teraflops"] == pytest.approx(told["plan"]["flops"] / 1.5 / 1e12)
     assert {"machine", "versions", "commit", "peak_memory"} <= told.keys()
+    kept = registry.read_registry().models["wan-mini"]["benchmarks"][0]
+    assert kept["seconds_per_step"] == told["seconds_per_step"]["median"]
+    assert (kept["steps"], kept["width"]) == (3, told["plan"]["width"]) and kept["machine"]["chip"]
+    registry.registry_file().write_text("?")
     assert run(shlex.split(words)) == 0
-    assert "denoise" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "denoise" in out and "not kept" in err
     assert run(["bench", "speed", "CRASH", "--model", "wan-mini", "--steps", "3"]) == 1
     assert "killed by SIGKILL" in capsys.readouterr().err
