@@ -269,10 +269,14 @@ def test_the_catalogue_is_consistent():
             assert other is None or other in models
         if model.distilled:
             assert models[model.distilled].base == id
+        for file in model.source.files:  # a hash holds for one commit only
+            assert file.sha256 is None or (len(file.sha256) == 64 and model.source.revision)
         paths = [file.path for file in model.source.files]
         assert len(paths) == len(set(paths))
         score = model.quality_score
         assert score is None or score.as_stated or (score.date and score.source)
+    whole = [id for id, m in models.items() if m.size and all(f.sha256 for f in m.source.files)]
+    assert whole == ["wan2.2-ti2v-5b"], "of which every file is known before the hub is asked"
     tencent = [model for id, model in models.items() if id.startswith("hunyuan")]
     assert len(tencent) == 8 and all("European Union" in m.license.restrictions for m in tencent)
 
