@@ -1,6 +1,7 @@
 """Tiny converted models, made once: random weights in the original layout, through `convert`."""
 
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -8,6 +9,13 @@ import pytest
 from checkpoints import build
 
 from mlx_wan.convert import convert
+
+
+def pytest_configure():
+    """Under nohup or in the background signals are ignored, and the children we signal inherit it."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
 
 
 def pytest_ignore_collect(collection_path, config):
