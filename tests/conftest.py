@@ -12,7 +12,7 @@ from mlx_wan.convert import convert
 
 
 def pytest_configure():
-    """Under nohup or in the background signals are ignored, and the children we signal inherit it."""
+    """Under nohup signals are ignored, and the children we signal would inherit that."""
     for number in (signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
