@@ -102,9 +102,10 @@ def verify(id: Id, as_json: Json = False) -> None:
     """Check what was downloaded and converted of a model, byte for byte."""
     from mlx_wan.convert import verify as verify_converted
     from mlx_wan.hub import check_files
+    from mlx_wan.registry.content import is_name
     from mlx_wan.registry.recording import find_known
 
-    if id != Path(id).name:
+    if not is_name(id):
         raise UsageError(f"{id[:80]!r} is no name of a model", "`mlx-wan models list` shows them")
     source, made = _recorded(id), _converted_folder(id)
     folders, problems = [], []
@@ -123,7 +124,7 @@ def verify(id: Id, as_json: Json = False) -> None:
         raise ModelError(f"nothing of {id} is here", f"`mlx-wan models download {id}` fetches it")
     if problems:
         if not as_json:
-            print("\n".join(problems))
+            print("\n".join(map(plain, problems)))
         raise BadFileError(
             f"{id} is damaged: {len(problems)} of its files are wrong",
             f"`mlx-wan models download {id}` fetches downloaded ones again; converted ones are "
@@ -132,7 +133,7 @@ def verify(id: Id, as_json: Json = False) -> None:
     if as_json:
         print(json.dumps({"ok": True, "id": id, "folders": [str(folder) for folder in folders]}))
     else:
-        print("\n".join(f"{folder} is whole" for folder in folders))
+        print("\n".join(plain(f"{folder} is whole") for folder in folders))
 
 
 def _known(id: str) -> "KnownModel":
@@ -142,7 +143,7 @@ def _known(id: str) -> "KnownModel":
 
     model = find_known(id)
     if id == EMBEDDED:
-        raise UsageError(f"{id} comes with mlx-wan; there is nothing to download")
+        raise UsageError(f"{id} comes with mlx-wan; there is nothing to download", "just use it")
     if not model.source.repo:
         raise UsageError(
             f"{id} has no repository of the hub to download it from",

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mlx_wan.errors import UsageError
+from mlx_wan.settings import shown
 
 from . import catalogue
 from .promotion import activate, model_folder
@@ -86,7 +87,9 @@ def model_id(name: str) -> str:
     known = {model.name.lower(): id for id, model in catalogue.known_models().items()}
     id = known.get(name.lower()) or re.sub(r"[^a-z0-9._]+", "-", name.lower()).strip("-.")
     if not id:
-        raise UsageError("the model has no name")
+        raise UsageError(
+            f"{shown(name)} gives a model no name", "accepted: letters, digits, dots and dashes"
+        )
     return id
 
 

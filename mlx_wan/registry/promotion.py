@@ -8,7 +8,7 @@ from mlx_wan.loading import embedded_model, open_model
 from mlx_wan.presets import EMBEDDED
 from mlx_wan.settings import shown
 
-from .content import MAX_TEXT, VERDICTS, Registry, is_name, is_plain
+from .content import MAX_TEXT, VERDICTS, Registry, is_name
 from .recording import note
 from .store import change_registry
 
@@ -28,7 +28,7 @@ def activate(name: str, force_reason: str | None = None) -> str:
             f"`mlx-wan models download {name} --convert`, or `mlx-wan convert SOURCE "
             f"{models_folder() / name}`"
             if name.isprintable()
-            else None,
+            else "`mlx-wan models list` shows the names",
         )
     fingerprint = open_model(folder).fingerprint
     with change_registry() as registry:
@@ -36,8 +36,11 @@ def activate(name: str, force_reason: str | None = None) -> str:
             return f"{name} is active already"
         if force_reason is not None:
             action, reason = "forced", force_reason.strip()
-            if not reason or not is_plain(reason[:MAX_TEXT]):
-                raise UsageError("--force needs the reason, for the history")
+            if not reason.isprintable() or not 1 <= len(reason) <= MAX_TEXT:
+                raise UsageError(
+                    f"the reason to force it is {shown(reason)}",
+                    f"accepted: 1 to {MAX_TEXT:,} characters on one line, for the history",
+                )
         else:
             action, reason = "activated", _evidence(registry, name, fingerprint)
         note(registry, action, name, reason)

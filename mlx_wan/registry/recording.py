@@ -159,7 +159,11 @@ def add_model(name: str, about: Mapping[str, Any]) -> None:
     about = dict(about)
     _check_name(name)
     if not is_plain(about):
-        raise UsageError("a model is described by texts and finite numbers")
+        wrong = next((key for key, value in about.items() if not is_plain({key: value})), None)
+        raise UsageError(
+            f"{wrong or 'the description'} of the model is {shown(about.get(wrong or '', about))}",
+            f"accepted: finite numbers and texts of up to {MAX_TEXT:,} characters",
+        )
     if name in catalogue.known_models():
         raise UsageError(f"{name} is known already", f"`mlx-wan models show {name}`")
     with change_registry() as registry:
