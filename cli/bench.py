@@ -307,6 +307,9 @@ def _finish(folder: Path, as_json: bool, again: bool = False) -> None:
     if empty:
         why = empty[0].errors[0] if empty[0].errors else "none was made"
         tables.tell(f"error: no run of {empty[0].label} was finished: {why}")
+        tables.tell(
+            "hint: give the `mlx-wan bench ab` again, with --retry-failed where runs failed"
+        )
         raise typer.Exit(1)
 
 

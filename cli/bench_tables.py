@@ -188,7 +188,8 @@ def _table(
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for number, name in enumerate(header):
         is_number = right is not None and number >= right
-        table.add_column(name, justify="right" if is_number else "left", overflow="fold")
+        heading = Text(plain(name))  # a label is no markup
+        table.add_column(heading, justify="right" if is_number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(plain(cell)) for cell in row))
     console().print(table)

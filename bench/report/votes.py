@@ -81,7 +81,9 @@ def read_votes(folder: Path) -> tuple[list[Vote], int]:
         with open(_open(path, os.O_RDONLY), "rb") as file:
             raw = file.read(_MAX_BYTES + 1)
     except OSError as error:
-        raise BadFileError(f"{path} cannot be read: {error.strerror}") from None
+        raise BadFileError(
+            f"{path} cannot be read: {error.strerror}", "move it away; a link is not followed"
+        ) from None
     if len(raw) > _MAX_BYTES:
         raise BadFileError(f"{path} is too large", f"accepted: up to {_MAX_BYTES:,} bytes")
     last: dict[Any, Vote] = {}
