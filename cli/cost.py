@@ -4,7 +4,6 @@ import json
 import math
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -122,8 +121,10 @@ def _records(
     rejected = []
     for path, file in stage_files(library.library_root()):
         if path.endswith(".json") and is_rejected(path):
-            with suppress(MlxWanError):
+            try:
                 rejected.append(read_json(file))
+            except MlxWanError as error:
+                print(f"note: not counted: {plain(error.message)}", file=sys.stderr)
     return found, rejected
 
 

@@ -49,6 +49,12 @@ def case(*, overall: str | None = None, x: str | None = None, y: str | None = No
     return replace(SAME, figures=figures, **more)
 
 
+def test_without_an_overall_figure_no_single_one_decides_for_the_others():
+    figures = (row("x", "quality", "better"), row("y", "quality", "worse"))
+    assert decide(replace(SAME, figures=figures)).verdict == NOT_ENOUGH
+    assert decide(replace(SAME, figures=figures[:1])).verdict == PASS
+
+
 @pytest.mark.parametrize(
     ("given", "verdict", "reason"),
     [

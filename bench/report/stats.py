@@ -83,8 +83,9 @@ def evidence(wins: int, losses: int) -> float:
     """How many times likelier the counts are with an unknown win rate than with one half.
 
     The average of p^wins (1-p)^losses over all p, over 2^-n. By Ville's inequality a true half
-    reaches 20 with a chance of at most 1 in 20 however often one looks while votes come in, which
-    a sign test looked at again and again does not keep to (Ville 1939; Robbins 1970).
+    reaches 20 with a chance of at most 1 in 20 however often one looks while prompts are counted
+    one after the other and stay as they are, which a sign test looked at again and again does not
+    keep to (Ville 1939; Robbins 1970).
     """
     n = wins + losses
     beta = math.lgamma(wins + 1) + math.lgamma(losses + 1) - math.lgamma(n + 2)

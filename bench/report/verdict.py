@@ -30,7 +30,8 @@ RULES = (
     f"{MEMORY_NOISE:.0%}.",
     "Votes are clear when the interval of the win rate excludes one half, and the prompts won are "
     f"{MIN_EVIDENCE:.0f} times likelier under some other win rate than under one half. That holds "
-    "however often one looks while votes come in.",
+    "however often one looks while prompts are voted on one after the other; a second rater can "
+    "turn a prompt that was counted.",
     "Overall quality is the mean of all quality figures, each in standard deviations of single "
     "videos. Where it is clear it decides, whatever single figures say; else quality is better or "
     "worse when single figures clearly are and none clearly says the opposite.",
@@ -194,18 +195,21 @@ def _quality(figures: Sequence[Figure]) -> _Quality:
     rows = [figure for figure in figures if figure.kind == "quality"]
     if not rows:
         return _Quality("unknown")
-    overall = rows[0]  # the only one, where just one was measured
+    decides = [row for row in rows if row.name == OVERALL] or (rows if len(rows) == 1 else [])
     better, worse = ([f for f in rows if f.clear == c] for c in ("better", "worse"))
     found = tuple(map(describe, (*better, *worse)))
-    if overall.clear:
-        ordered = sorted((*better, *worse), key=lambda figure: figure.clear != overall.clear)
-        return _Quality(overall.clear, tuple(map(describe, ordered)))
+    for figure in decides:
+        if figure.clear:
+            ordered = sorted((*better, *worse), key=lambda other: other.clear != figure.clear)
+            return _Quality(figure.clear, tuple(map(describe, ordered)))
     doubt = None
-    if overall.effect_low is not None and overall.effect_low <= -MAX_LOSS:
-        doubt = (
-            f"{overall.name} may be worse by up to {-overall.effect_low:.2g} standard deviations; "
-            "more prompts would tell"
-        )
+    for figure in decides or rows:  # without an overall figure each may say so
+        if figure.effect_low is not None and figure.effect_low <= -MAX_LOSS:
+            doubt = (
+                f"{figure.name} may be worse by up to {-figure.effect_low:.2g} standard "
+                "deviations; more prompts would tell"
+            )
+            break
     states = {(True, True): "disputed", (True, False): "better", (False, True): "worse"}
     return _Quality(states.get((bool(better), bool(worse)), "same"), found, doubt)
 

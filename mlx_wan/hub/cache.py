@@ -7,9 +7,11 @@ models--OWNER--NAME/refs/BRANCH                   the commit a branch was last s
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
-from mlx_wan.errors import ModelError
+from mlx_wan.errors import MlxWanError, ModelError
+from mlx_wan.files import complete_or_absent
 
 from .listing import Listing, RemoteFile
 
@@ -64,10 +66,8 @@ def note_branch(listing: Listing) -> None:
     if listing.revision is None:
         return
     ref = repo_folder(listing.repo) / "refs" / listing.revision
-    ref.parent.mkdir(parents=True, exist_ok=True)
-    fresh = ref.with_name(f"{ref.name}.{os.getpid()}.tmp")
-    fresh.write_text(listing.commit)
-    fresh.replace(ref)
+    with suppress(MlxWanError), complete_or_absent(ref) as partial:
+        partial.write_text(listing.commit)  # what was downloaded is used by its commit
 
 
 def free_bytes() -> tuple[Path, int]:
