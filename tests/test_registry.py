@@ -39,7 +39,7 @@ def test_with_nothing_installed_the_embedded_model_is_the_default(models):
 def test_one_note_says_that_the_embedded_model_is_used_and_what_to_do(models, capsys):
     notes = make_plan(Request("blue waves")).notes
     assert len(notes) == 1
-    assert "wan-mini" in notes[0] and "mlx-wan convert " in notes[0]
+    assert "wan-mini" in notes[0] and ": mlx-wan " in notes[0]
     assert make_plan(Request("blue waves", model="wan-mini")).notes == ()
 
 
