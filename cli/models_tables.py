@@ -47,6 +47,8 @@ def print_models(found: "list[ModelStatus]") -> None:
             Text(_state(status), style=style),
         )
     console().print(table)
+    if any(score_text(status).endswith("?") for status in found):
+        console().print("?: stated, no publication found", style="dim")
     for status in found:
         if status.problem:
             console().print(Text(f"{plain(status.name)}: {plain(status.problem)}", style="red"))
@@ -74,7 +76,7 @@ def print_model(status: "ModelStatus", evidence: list[dict[str, Any]]) -> None:
             "needs besides": ", ".join(source.needs_besides),
             "download": size_text(known.size) if known.size else "",
             "defaults": ", ".join(f"{key} {value}" for key, value in known.defaults.items()),
-            "weights alone": ", ".join(
+            "largest network": ", ".join(
                 f"{precision} {size_text(size)}" for precision, size in known.minimum_memory.items()
             ),
             "score": score_text(status, whole=True),
@@ -133,10 +135,11 @@ def score_text(status: "ModelStatus", whole: bool = False) -> str:
     score = status.known.quality_score if status.known else None
     if score is None:
         stated = (status.about or {}).get("quality_score")
-        return f"{stated:g} stated" if isinstance(stated, int | float) else ""
-    text = f"{score.value:.1f}" + (" as stated" if score.as_stated else "")
+        mark = " as stated" if whole else "?"
+        return f"{stated:g}{mark}" if isinstance(stated, int | float) else ""
     if not whole:
-        return text
+        return f"{score.value:.1f}" + ("?" if score.as_stated else "")
+    text = f"{score.value:.1f}" + (" as stated" if score.as_stated else "")
     return f"{score.metric} {text} ({score.source}{', ' + score.date if score.date else ''})"
 
 

@@ -15,7 +15,7 @@ from typing import Any, cast
 from .errors import BadFileError, ModelError
 from .home import expanded, models_folder
 from .presets import EMBEDDED, PRESETS, Preset
-from .registry import active_model, known_models
+from .registry import active_model
 from .settings import check_component, network_settings, shown
 from .tensorfile import strict_json
 
@@ -97,17 +97,11 @@ def _named_model(name: str) -> Path:
         return embedded_model()
     how = "others are made with `mlx-wan convert`"
     if name in PRESETS:  # one we know, not converted yet
-        how = f"to make it: mlx-wan convert {_published(name)} {models_folder() / name}"
+        how = f"to make it: mlx-wan models download {name} --convert"
     raise ModelError(
         f"there is no model {name!r}: neither a folder nor a name in {models_folder()}",
         f"there are: {', '.join(_names())}; {how}",
     )
-
-
-def _published(preset: str) -> str:
-    """Where a model is published on the hub: Wan-AI/Wan2.2-TI2V-5B for wan2.2-ti2v-5b."""
-    known = known_models().get(preset)
-    return known.source.repo if known else "SOURCE"
 
 
 def _names() -> list[str]:

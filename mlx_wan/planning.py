@@ -11,7 +11,6 @@ from pathlib import Path
 from .errors import UsageError
 from .files import file_sha256
 from .geometry import latent_shape, multiples, token_count
-from .home import models_folder
 from .loading import (
     Component,
     ModelFolder,
@@ -27,7 +26,7 @@ from .presets import EMBEDDED
 from .request import Request
 from .sampling import make_schedule
 
-SUGGESTED = "Wan-AI/Wan2.2-TI2V-5B"  # the first real model to install: it needs the least
+SUGGESTED = "wan2.2-ti2v-5b"  # the first real model to install: it needs the least
 
 
 def make_plan(
@@ -188,7 +187,7 @@ def _embedded_note(request: Request, folder: ModelFolder) -> list[str]:
         return []
     return [
         "no model is installed, so the built-in wan-mini makes an abstract background; for real "
-        f"video: mlx-wan convert {SUGGESTED} {models_folder() / 'wan2.2-ti2v-5b'}"
+        f"video: mlx-wan models download {SUGGESTED} --convert"
     ]
 
 

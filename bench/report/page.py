@@ -53,13 +53,17 @@ def _title(labels: Mapping[str, str]) -> Markup:
 
 def _facts(report: Mapping[str, Any]) -> Markup:
     words = [
-        f"{len(report['prompts'])} prompts",
-        f"{len(report['seeds'])} seeds",
+        _count(len(report["prompts"]), "prompt"),
+        _count(len(report["seeds"]), "seed"),
         *([f"{report['repeats']} repeats"] if report["repeats"] > 1 else []),
-        f"{report['votes']['counted']} votes",
+        _count(report["votes"]["counted"], "vote"),
         f"finished {report['finished'].replace('T', ' ').replace('Z', ' UTC')}",
     ]
     return tag("p", " \N{MIDDLE DOT} ".join(words), class_="soft")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def _verdict(comparison: Mapping[str, Any], labels: Mapping[str, str]) -> Markup:

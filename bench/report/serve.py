@@ -13,6 +13,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from shlex import quote
 from typing import Any, BinaryIO
 
 from mlx_wan.bench.ab.results import read_experiment, read_runs
@@ -84,10 +85,14 @@ def serve_votes(
     """
     with VoteServer(directory, port) as server:
         announce(server.url)
+        print("open this page to vote; Ctrl-C ends it, the votes are kept", file=sys.stderr)
         try:
             server.serve_forever()
         except KeyboardInterrupt:
-            print("\nthe votes are kept; `mlx-wan bench report` counts them", file=sys.stderr)
+            print(
+                f"\nto count the votes: mlx-wan bench report {quote(str(directory))}",
+                file=sys.stderr,
+            )
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -65,7 +65,10 @@ def predict(
     if chip is not None:
         wanted = find_chip(chip)
         seconds = _sums(plans, open_model(plans[0].model_path), wanted.rates())
-        note = f"a prediction from published figures, not measured: {wanted.name}; {wanted.basis}"
+        note = (
+            f"a prediction from published figures, not measured: {wanted.name}; {wanted.basis}; "
+            "starting each operation is not counted, so small models and videos take longer"
+        )
         return replace(unknown, seconds=seconds, source="chip table", chip=wanted.id, note=note)
     base, source, note = _base()
     if base is None:

@@ -213,12 +213,13 @@ def describe_production(production: Production) -> list[tuple[str, str]]:
     """The production as (label, text) rows for people."""
     board, form = production.storyboard, production.storyboard.format
     first, plans = production.plans[0], production.plans
+    clips_text = "1 clip" if len(plans) == 1 else f"{len(plans)} clips"
     rows = [
         ("video", f"{form.title}, {form.width}x{form.height} at {form.fps} fps"),
         ("length", f"{board.duration:g} s, {board.num_frames} frames"),
         ("quality", f"{production.profile.name}: {production.reason}"),
         ("model", f"{first.model} ({first.model_path})"),
-        ("rendered", f"{first.width}x{first.height} at {first.fps} fps, {len(plans)} clips"),
+        ("rendered", f"{first.width}x{first.height} at {first.fps} fps, {clips_text}"),
         ("text encoder", _encoder_row(production)),
         ("sampling", f"{first.solver}, {first.steps} steps, shift {first.shift:g}"),
         ("seed", str(production.seed)),
@@ -234,7 +235,7 @@ def describe_production(production: Production) -> list[tuple[str, str]]:
         rows.append((text.role, f"{text.start:g}-{text.end:g} s: {text.text}"))
     forwards, flops = sum(p.forwards for p in plans), sum(p.flops for p in plans)
     rows.append(("work", f"{forwards} forwards, {flops / 1e12:,.3g} TFLOP"))
-    rows.append(("time", spoken(forecast(production))))
+    rows.append(("time in all", spoken(forecast(production))))
     rows.append(("peak memory", format_bytes(max(plan.memory.peak for plan in plans))))
     rows.append(("memory available", format_bytes(first.memory.available)))
     return rows + [("note", note) for note in production.notes]
