@@ -31,10 +31,14 @@ def print_entries(entries: "list[Entry]", total: int) -> None:
         "title": [Text(plain(entry.title)) for entry in entries],
     }
     columns = {name: cells for name, cells in columns.items() if any(cells)}
+    if console().width < 100:  # room for the title; `library show` tells them
+        columns = {name: cells for name, cells in columns.items() if name not in ("size", "tags")}
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for name in columns:
         right = name in ("length", "size")
-        table.add_column(name, no_wrap=True, justify="right" if right else "left")
+        # a narrow terminal breaks words; an id is never cut, commands take it whole
+        whole = name not in ("tags", "title")
+        table.add_column(name, no_wrap=whole, justify="right" if right else "left", overflow="fold")
     for row in zip(*columns.values(), strict=True):
         table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
     console().print(table)
