@@ -1,15 +1,17 @@
 """Predicted against measured: denoise time and peak memory of plans of many kinds.
 
-    python -m mlx_wan.bench.predictions [--only NAME] [--cpu-time] [--json]
+    python -m mlx_wan.bench.predictions [--only NAME] [--rounds 3] [--cpu-time] [--json]
 
-Calibrates this machine (its own MLX_WAN_HOME is left alone), then runs each plan in a process of
-its own. The bars: denoise time within 25 %, peak memory within 10 %. `--cpu-time` compares CPU
-seconds, of a calibration in CPU seconds: a sanity check on a machine that is busy.
+Calibrates this machine (its own MLX_WAN_HOME is left alone), then runs each plan in processes of
+its own, of which the median counts. The bars: denoise time within 25 %, peak memory within 10 %.
+`--cpu-time` compares CPU seconds, of a calibration in CPU seconds: a sanity check on a machine that
+is busy.
 """
 
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -63,7 +65,7 @@ def measure(job: Path) -> None:
     job.with_suffix(".measured.json").write_text(json.dumps(found))
 
 
-def compare(only: str | None, cpu_time: bool) -> list[dict[str, Any]]:
+def compare(only: str | None, rounds: int, cpu_time: bool) -> list[dict[str, Any]]:
     """A row for each plan."""
     from mlx_wan.bench.random_models import build
     from mlx_wan.loading import open_model
@@ -99,17 +101,23 @@ def compare(only: str | None, cpu_time: bool) -> list[dict[str, Any]]:
             job.write_text(json.dumps(plan.to_dict()))
             told = stage_seconds(plan, open_model(plan.model_path), rates)
             command = [sys.executable, "-m", "mlx_wan.bench.predictions", "--job", str(job)]
-            subprocess.run(command, check=True, env={**os.environ, "MLX_WAN_HOME": temporary})
-            found = json.loads(job.with_suffix(".measured.json").read_text())
+            found = []
+            for _ in range(rounds):
+                subprocess.run(command, check=True, env={**os.environ, "MLX_WAN_HOME": temporary})
+                found.append(json.loads(job.with_suffix(".measured.json").read_text()))
+            clocked = "cpu_seconds" if cpu_time else "seconds"
             rows.append(
                 {
                     "plan": f"{name} {width}x{height}x{frames}, {steps} steps"
                     + ("" if guidance is None else f", guidance {guidance:g}"),
                     "tokens": plan.tokens,
                     "predicted": told,
-                    "measured": found["cpu_seconds" if cpu_time else "seconds"],
+                    "measured": {
+                        stage: statistics.median(run[clocked][stage] for run in found)
+                        for stage in STAGES
+                    },
                     "predicted_memory": plan.memory.stages(),
-                    "measured_memory": found["peak_memory"],
+                    "measured_memory": found[0]["peak_memory"],  # the same each time
                 }
             )
             _print_row(rows[-1])
@@ -151,6 +159,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--only", help="the plans of one model")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cpu-time", action="store_true")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--job", type=Path, help=argparse.SUPPRESS)
@@ -162,7 +171,7 @@ def main() -> int:
         f"{'':42} tokens    denoise seconds     peak memory, MiB      encode and decode seconds\n"
         f"{'plan':42}         told   found ratio    told   found ratio    told  found   told  found"
     )
-    rows = compare(given.only, given.cpu_time)
+    rows = compare(given.only, given.rounds, given.cpu_time)
     told = summary(rows)
     if given.json:
         print(json.dumps({"rows": rows} | told))
