@@ -21,7 +21,8 @@ def readme_commands() -> list[list[str]]:
 
 @pytest.mark.parametrize("words", readme_commands(), ids=" ".join)
 def test_commands_use_real_flags(words, capsys):
-    depth = 2 if words[1] in ("library", "brand", "models", "bench") else 1  # these have commands of their own
+    groups = ("library", "brand", "models", "bench")  # these have commands of their own
+    depth = 2 if words[1] in groups else 1
     assert run([*words[1 : 1 + depth], "--help"]) == 0
     shown = capsys.readouterr().out
     for word in words[1 + depth :]:
