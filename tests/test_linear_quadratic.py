@@ -1,5 +1,7 @@
 """Mochi's schedule against values of the original's formula (genmoai/mochi, 2024-11)."""
 
+from itertools import pairwise
+
 import pytest
 
 from mlx_wan.errors import UsageError
@@ -32,7 +34,7 @@ def test_fast_mochi():
 def test_it_falls_all_the_way(steps):
     sigmas = linear_quadratic(steps).sigmas
     assert sigmas[0] == 1 and sigmas[-1] == 0
-    assert all(a > b for a, b in zip(sigmas, sigmas[1:], strict=False))
+    assert all(a > b for a, b in pairwise(sigmas))
 
 
 @pytest.mark.parametrize(
