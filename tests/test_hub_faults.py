@@ -260,8 +260,10 @@ def test_a_strange_host_is_believed_no_more_than_the_hub(hub, kind):
 @pytest.mark.parametrize("times", [1, ALWAYS])
 @pytest.mark.parametrize(
     ("kind", "skip"),  # of the small file (0) or the large one; a size has only the large one's
-    [("wrong etag", 0), ("wrong etag", 1), ("wrong commit", 0), ("wrong commit", 1)]
-    + [("wrong size", 1)],
+    [
+        *[(kind, skip) for kind in ("wrong etag", "wrong commit") for skip in (0, 1)],
+        ("wrong size", 1),
+    ],
 )
 def test_headers_that_contradict_the_listing(hub, kind, times, skip):
     hub.faults = [Fault(kind, "file", times, skip=skip)]
