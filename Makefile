@@ -42,7 +42,7 @@ browser: $(VENV)/installed-browser  ## the pages, opened and used in a headless 
 	done; \
 	test -e "/Applications/Google Chrome.app" && exit 0; \
 	test "$$(id -u)" = 0 || sudo=sudo; \
-	$$sudo apt-get update -q && $$sudo apt-get install -y -q --no-install-recommends chromium || \
+	$$sudo apt-get update -q; $$sudo apt-get install -y -q --no-install-recommends chromium || \
 	  { echo "make browser needs Chromium: install it as this system installs programs" >&2; exit 1; }
 	$(BIN)/python -m pytest -q -m browser
 
