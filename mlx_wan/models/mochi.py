@@ -23,6 +23,7 @@ from mlx_wan import cpu
 from mlx_wan.attention import attention, row_chunks
 from mlx_wan.errors import UsageError
 
+from .patches import patchify, unpatchify
 from .wan import linear, linear_float32, time_features
 
 Watch = Callable[[str, mx.array], None]
@@ -448,7 +449,7 @@ class MochiTransformer(nn.Module):
         tables = conditioning.tables
         rows = row_chunks(math.prod(grid))
 
-        patches = self._patchify(latents.astype(mx.float32), grid)
+        patches = patchify(latents.astype(mx.float32), grid, self.config.patch_size)
         x = [linear_float32(self.x_embedder, patches[:, tokens]) for tokens in rows]
         y = conditioning.text
         _show(watch, "x_embedder", x)
@@ -466,7 +467,9 @@ class MochiTransformer(nn.Module):
             last = self.final_layer.modulation(c)
         x = [self.final_layer(chunk, last) for chunk in x]
         _show(watch, "final_layer", x)
-        return -self._unpatchify(mx.concatenate(x, axis=1), grid)
+        return -unpatchify(
+            mx.concatenate(x, axis=1), grid, self.config.patch_size, self.config.out_dim
+        )
 
     def _check(self, latents: mx.array, conditioning: Conditioning) -> None:
         if latents.shape[-1] != self.config.in_dim:
@@ -513,19 +516,6 @@ class MochiTransformer(nn.Module):
     def _time_embedding(self, timesteps: np.ndarray) -> mx.array:
         """(U,) -> (U, dim), float32; the original's time is 1 - sigma."""
         return self.t_embedder(time_features(1000 - timesteps, self.config.freq_dim))
-
-    def _patchify(self, x: mx.array, grid: tuple[int, int, int]) -> mx.array:
-        """(B, T, H, W, C) -> (B, L, pt * ph * pw * C), channels fastest."""
-        (t, h, w), (pt, ph, pw) = grid, self.config.patch_size
-        x = x.reshape(-1, t, pt, h, ph, w, pw, x.shape[-1]).transpose(0, 1, 3, 5, 2, 4, 6, 7)
-        return x.reshape(x.shape[0], t * h * w, -1)
-
-    def _unpatchify(self, x: mx.array, grid: tuple[int, int, int]) -> mx.array:
-        """(B, L, pt * ph * pw * C) -> (B, T, H, W, C)."""
-        (t, h, w), (pt, ph, pw) = grid, self.config.patch_size
-        x = x.reshape(-1, t, h, w, pt, ph, pw, self.config.out_dim)
-        x = x.transpose(0, 1, 4, 2, 5, 3, 6, 7)
-        return x.reshape(x.shape[0], t * pt, h * ph, w * pw, -1)
 
 
 def _show(watch: Watch | None, name: str, chunks: list[mx.array]) -> None:

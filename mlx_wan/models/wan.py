@@ -20,6 +20,8 @@ from mlx_wan.attention import FUSED_HEAD_SIZES, SCORE_BYTES, attention, row_chun
 from mlx_wan.errors import UsageError
 from mlx_wan.roofline import work
 
+from .patches import patchify, unpatchify
+
 Watch = Callable[[str, mx.array], None]
 
 
@@ -349,7 +351,7 @@ class WanTransformer(nn.Module):
         times, rows = split_rows(_per_token(timestep, batch, math.prod(grid)))
         e, e0 = self._time(times)
 
-        patches = self._patchify(latents.astype(mx.float32), grid)
+        patches = patchify(latents.astype(mx.float32), grid, self.config.patch_size)
         x = [linear_float32(self.patch_embedding, patches[:, at.tokens]) for at in rows]
         _show(watch, "patch_embedding", x)
         for i, block in enumerate(self.blocks):
@@ -358,7 +360,9 @@ class WanTransformer(nn.Module):
             _show(watch, f"blocks.{i}", x)
         x = [self.head(chunk, e, at.times) for chunk, at in zip(x, rows, strict=True)]
         _show(watch, "head", x)
-        return self._unpatchify(mx.concatenate(x, axis=1), grid)
+        return unpatchify(
+            mx.concatenate(x, axis=1), grid, self.config.patch_size, self.config.out_dim
+        )
 
     def _check(self, latents: mx.array, conditioning: Conditioning) -> None:
         if latents.shape[-1] != self.config.in_dim:
@@ -387,19 +391,6 @@ class WanTransformer(nn.Module):
             e0.append(h @ weight.astype(mx.float32).T + bias.astype(mx.float32))
             mx.eval(e0[-1])
         return e, mx.stack(e0, axis=1)
-
-    def _patchify(self, x: mx.array, grid: tuple[int, int, int]) -> mx.array:
-        """(B, T, H, W, C) -> (B, L, pt * ph * pw * C), channels fastest."""
-        (t, h, w), (pt, ph, pw) = grid, self.config.patch_size
-        x = x.reshape(-1, t, pt, h, ph, w, pw, x.shape[-1]).transpose(0, 1, 3, 5, 2, 4, 6, 7)
-        return x.reshape(x.shape[0], t * h * w, -1)
-
-    def _unpatchify(self, x: mx.array, grid: tuple[int, int, int]) -> mx.array:
-        """(B, L, pt * ph * pw * C) -> (B, T, H, W, C)."""
-        (t, h, w), (pt, ph, pw) = grid, self.config.patch_size
-        x = x.reshape(-1, t, h, w, pt, ph, pw, self.config.out_dim)
-        x = x.transpose(0, 1, 4, 2, 5, 3, 6, 7)
-        return x.reshape(x.shape[0], t * pt, h * ph, w * pw, -1)
 
 
 def _show(watch: Watch | None, name: str, chunks: list[mx.array]) -> None:
