@@ -24,7 +24,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,8 @@ from mlx_wan.library import Filters, actions, chosen, copying, open_library
 from mlx_wan.library.journal import FOLDER
 from mlx_wan.library.places import OWN_FOLDER, STAGES
 from mlx_wan.record import new_id
+
+from .tracing import count_lines, die_before, killed
 
 KILLS = ("line", "time", "twice", "two")
 COMMANDS = ("archive", "restore", "promote")
@@ -116,7 +117,7 @@ class Bench:
 
     def _measure_lines(self, command: str) -> None:
         goals = self._goals(command, 3)
-        self.lines[command] = _count_lines(lambda: bring(goals)) // len(goals)
+        self.lines[command] = count_lines(lambda: bring(goals), _ours) // len(goals)
 
     def _goals(self, command: str, count: int) -> Goals:
         now = self._now()
@@ -139,11 +140,11 @@ class Bench:
             kill = self.dice.choice(KILLS[:2])
         if kill == "line":
             last = self.dice.randrange(1, self.lines[command] * len(goals) + 100)
-            return _killed(_fork(goals, last))
+            return killed(_fork(goals, last))
         pids = [_fork(goals) for _ in range(2 if kill == "two" else 1)]
         time.sleep(self.dice.random() * self.seconds[command] * len(goals))
         os.kill(pids[0], signal.SIGKILL)
-        return next(iter([_killed(pid) for pid in pids]))
+        return next(iter([killed(pid) for pid in pids]))
 
     def _phase(self) -> str:
         """How far the killed one had come, by its journal."""
@@ -198,7 +199,7 @@ def _fork(goals: Goals, last_line: int | None = None) -> int:
         return pid
     try:
         if last_line is not None:
-            _trace(lambda line: os.kill(os.getpid(), signal.SIGKILL * (line == last_line)))
+            die_before(last_line, _ours)
         bring(goals)
         os._exit(0)
     except BaseException as error:
@@ -206,36 +207,9 @@ def _fork(goals: Goals, last_line: int | None = None) -> int:
         os._exit(1)
 
 
-def _killed(pid: int) -> int:
-    return int(os.WIFSIGNALED(os.waitpid(pid, 0)[1]))
-
-
-def _count_lines(work: Callable[[], None]) -> int:
-    last = [0]
-    _trace(lambda line: last.__setitem__(0, line))
-    try:
-        work()
-    finally:
-        sys.settrace(None)
-    return last[0]
-
-
-def _trace(call: Callable[[int], Any]) -> None:
-    """Have `call` told a running number before every line of the library's code."""
-    ours = str(Path(actions.__file__).parent)
-    count = 0
-
-    def before_line(frame: Any, event: str, argument: Any) -> Any:
-        nonlocal count
-        if event == "line":
-            count += 1
-            call(count)
-        return before_line
-
-    def before_call(frame: Any, event: str, argument: Any) -> Any:
-        return before_line if frame.f_code.co_filename.startswith(ours) else None
-
-    sys.settrace(before_call)
+def _ours(file: str) -> bool:
+    """Whether a file is the library's."""
+    return file.startswith(str(Path(actions.__file__).parent))
 
 
 def _sha256(path: Path) -> str:

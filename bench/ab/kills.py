@@ -22,10 +22,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mlx_wan.bench.tracing import count_lines, die_before, killed
 from mlx_wan.errors import MlxWanError
 
 from . import compare, results, runner
@@ -61,7 +61,7 @@ class Bench:
         start = time.perf_counter()
         self._go(root / "timed")
         self.seconds = time.perf_counter() - start
-        self.lines = _count_lines(lambda: self._go(root / "counted"))
+        self.lines = count_lines(lambda: self._go(root / "counted"), _ours)
 
     def trial(self, kill: str, number: int) -> None:
         folder = self.root / f"{kill}-{number}"
@@ -95,11 +95,11 @@ class Bench:
         """1 when a process was killed, 0 when it was faster."""
         if kill == "line":
             last = self.dice.randrange(1, self.lines + 20)
-            return _killed(self._fork(folder, last))
+            return killed(self._fork(folder, last))
         pids = [self._fork(folder) for _ in range(2 if kill == "two" else 1)]
         time.sleep(self.dice.random() * self.seconds)
         os.kill(pids[0], signal.SIGKILL)
-        return next(iter([_killed(pid) for pid in pids]))
+        return next(iter([killed(pid) for pid in pids]))
 
     def _fork(self, folder: Path, last_line: int | None = None) -> int:
         """A child that runs the comparison, and kills itself before line number `last_line`."""
@@ -108,7 +108,7 @@ class Bench:
             return pid
         try:
             if last_line is not None:
-                _trace(lambda line: os.kill(os.getpid(), signal.SIGKILL * (line == last_line)))
+                die_before(last_line, _ours)
             self._go(folder)
         except MlxWanError as error:  # "two": the other one has the lock
             if "another process" not in str(error):
@@ -135,36 +135,9 @@ def _finished(folder: Path) -> dict[str, dict[str, bytes]]:
     return {run.name: {file.name: file.read_bytes() for file in run.iterdir()} for run in runs}
 
 
-def _killed(pid: int) -> int:
-    return int(os.WIFSIGNALED(os.waitpid(pid, 0)[1]))
-
-
-def _count_lines(work: Callable[[], Any]) -> int:
-    last = [0]
-    _trace(lambda line: last.__setitem__(0, line))
-    try:
-        work()
-    finally:
-        sys.settrace(None)
-    return last[0]
-
-
-def _trace(call: Callable[[int], Any]) -> None:
-    """Have `call` told a running number before every line of what writes and reads a folder."""
-    ours = {module.__file__ for module in (compare, folder_module, results, runner)}
-    count = 0
-
-    def before_line(frame: Any, event: str, argument: Any) -> Any:
-        nonlocal count
-        if event == "line":
-            count += 1
-            call(count)
-        return before_line
-
-    def before_call(frame: Any, event: str, argument: Any) -> Any:
-        return before_line if frame.f_code.co_filename in ours else None
-
-    sys.settrace(before_call)
+def _ours(file: str) -> bool:
+    """Whether a file is one of those that write and read a result folder."""
+    return file in {module.__file__ for module in (compare, folder_module, results, runner)}
 
 
 def run(trials: int, seed: int) -> Bench:
