@@ -69,18 +69,20 @@ def rms_norm(
 ) -> mx.array:
     """x / rms * weight over the last axis of (B, L, dim), in float32.
 
-    Then, with `rotary` (L, 1, head_dim / 2) complex, the rotary embedding of each head: channels
-    2i and 2i + 1 are one complex number.
+    With a weight (head_dim,) each head is normed on its own. Then, with `rotary`
+    (L, 1, head_dim / 2) complex, the rotary embedding of each head: channels 2i and 2i + 1 are one
+    complex number.
     """
     x, weight = x.astype(mx.float32), weight.astype(mx.float32)
     if is_cpu():
         tables = () if rotary is None else (rotary,)
         return _by_rows(_rms_norm, x, weight, *tables, eps=eps, out=x if reuse else None)
-    x = mx.fast.rms_norm(x, weight, eps)
+    shape = x.shape
+    x = mx.fast.rms_norm(x.reshape(*shape[:2], -1, weight.shape[-1]), weight, eps).reshape(shape)
     if rotary is None:
         return x
-    heads = x.view(mx.complex64).reshape(*x.shape[:2], -1, rotary.shape[-1])
-    return (heads * rotary).reshape(*x.shape[:2], -1).view(mx.float32)
+    heads = x.view(mx.complex64).reshape(*shape[:2], -1, rotary.shape[-1])
+    return (heads * rotary).reshape(*shape[:2], -1).view(mx.float32)
 
 
 def softmax_attention(
@@ -218,15 +220,15 @@ def _rms_norm(
     rotary: np.ndarray | None = None,
     eps: float = 0.0,
 ) -> None:
-    rows, dim = x.shape
-    mean = np.vecdot(x, x) / np.float32(dim)
-    factor = (1 / np.sqrt(mean + np.float32(eps)))[:, None]
-    np.multiply(x, weight, out=out)
-    if rotary is None:
-        out *= factor
-    else:
+    rows, width = len(x), weight.shape[-1]
+    x, normed = (a.reshape(rows, -1, width) for a in (x, out))  # by what is normed on its own
+    mean = np.vecdot(x, x) / np.float32(width)
+    factor = (1 / np.sqrt(mean + np.float32(eps)))[:, :, None]
+    np.multiply(x, weight.reshape(-1, 1, width), out=normed)
+    normed *= factor
+    if rotary is not None:
         pairs = out.view(np.complex64).reshape(rows, -1, rotary.shape[-1])  # (rows, heads, pairs)
-        pairs *= rotary * factor[:, None]
+        pairs *= rotary
 
 
 @_as_mlx

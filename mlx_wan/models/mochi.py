@@ -12,7 +12,7 @@ in mlx_wan, timesteps fall from 1000 to 0 and the velocity is noise - data.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import mlx.core as mx
@@ -23,10 +23,8 @@ from mlx_wan import cpu
 from mlx_wan.attention import attention, row_chunks
 from mlx_wan.errors import UsageError
 
-from .patches import patchify, unpatchify
-from .wan import linear, linear_float32, time_features
-
-Watch = Callable[[str, mx.array], None]
+from .layers import TwoLinears, Watch, linear, linear_float32, show, time_features
+from .patches import check_grid, patch_grid, patchify, unpatchify
 
 QK_EPS = 1e-5  # of the norms of queries and keys; all others have the config's
 POSITION_AREA = 192 * 192  # positions are scaled as if every frame had this many patches
@@ -136,18 +134,6 @@ def rms(x: mx.array, scale: mx.array, eps: float, reuse: bool = False) -> mx.arr
 
 
 # --- parts -------------------------------------------------------------------------------------
-
-
-class TwoLinears(nn.Module):
-    """Linear, SiLU, linear."""
-
-    def __init__(self, in_dim: int, dim: int):
-        super().__init__()
-        self.fc1 = nn.Linear(in_dim, dim)
-        self.fc2 = nn.Linear(dim, dim)
-
-    def __call__(self, x: mx.array) -> mx.array:
-        return linear_float32(self.fc2, cpu.silu(linear_float32(self.fc1, x)))
 
 
 class AttentionPool(nn.Module):
@@ -361,14 +347,7 @@ class MochiTransformer(nn.Module):
 
     def grid(self, latent_shape: tuple[int, ...]) -> tuple[int, int, int]:
         """Size in patches (T', H', W') of latents (B, T, H, W, C)."""
-        sizes, patch = latent_shape[1:4], self.config.patch_size
-        if len(latent_shape) != 5 or any(s % p for s, p in zip(sizes, patch, strict=True)):
-            raise UsageError(
-                f"latents of shape {tuple(latent_shape)} do not divide into patches of {patch}",
-                "latents are (B, T, H, W, C), sizes whole multiples of the patch",
-            )
-        t, h, w = (s // p for s, p in zip(sizes, patch, strict=True))
-        return t, h, w
+        return patch_grid(latent_shape, self.config.patch_size)
 
     def tokens(self, latent_shape: tuple[int, ...]) -> int:
         """How many tokens latents of this shape (B, T, H, W, C) make."""
@@ -452,7 +431,7 @@ class MochiTransformer(nn.Module):
         patches = patchify(latents.astype(mx.float32), grid, self.config.patch_size)
         x = [linear_float32(self.x_embedder, patches[:, tokens]) for tokens in rows]
         y = conditioning.text
-        _show(watch, "x_embedder", x)
+        show(watch, "x_embedder", x)
         for i, block in enumerate(self.blocks):
             if tables is not None and step is not None:
                 modulation = tables.blocks[i][0][step], tables.blocks[i][1][step]
@@ -460,13 +439,13 @@ class MochiTransformer(nn.Module):
                 modulation = block.modulation(c)
             x, y = block(x, y, rows, modulation, conditioning.rotary, conditioning.bias)
             mx.eval(x, [] if y is None else y)  # bounds the graph
-            _show(watch, f"blocks.{i}", x)
+            show(watch, f"blocks.{i}", x)
         if tables is not None and step is not None:
             last = tables.final[step]
         else:
             last = self.final_layer.modulation(c)
         x = [self.final_layer(chunk, last) for chunk in x]
-        _show(watch, "final_layer", x)
+        show(watch, "final_layer", x)
         return -unpatchify(
             mx.concatenate(x, axis=1), grid, self.config.patch_size, self.config.out_dim
         )
@@ -476,12 +455,7 @@ class MochiTransformer(nn.Module):
             raise UsageError(
                 f"latents have {latents.shape[-1]} channels; this model takes {self.config.in_dim}"
             )
-        if self.grid(latents.shape) != conditioning.grid:
-            raise UsageError(
-                f"latents are {self.grid(latents.shape)} patches but the conditioning was made "
-                f"for {conditioning.grid}",
-                "call condition() with the grid of these latents",
-            )
+        check_grid(self.grid(latents.shape), conditioning.grid)
 
     def _check_prompt(self, prompt_embeds: mx.array, mask: mx.array | None) -> None:
         shape, config = prompt_embeds.shape, self.config
@@ -516,11 +490,6 @@ class MochiTransformer(nn.Module):
     def _time_embedding(self, timesteps: np.ndarray) -> mx.array:
         """(U,) -> (U, dim), float32; the original's time is 1 - sigma."""
         return self.t_embedder(time_features(1000 - timesteps, self.config.freq_dim))
-
-
-def _show(watch: Watch | None, name: str, chunks: list[mx.array]) -> None:
-    if watch is not None:
-        watch(name, mx.concatenate(chunks, axis=1))
 
 
 # --- what a run costs --------------------------------------------------------------------------

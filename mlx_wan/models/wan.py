@@ -7,7 +7,6 @@ and time embedding are float32; the matmuls of the blocks run in the weights' dt
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -20,9 +19,16 @@ from mlx_wan.attention import FUSED_HEAD_SIZES, SCORE_BYTES, attention, row_chun
 from mlx_wan.errors import UsageError
 from mlx_wan.roofline import work
 
-from .patches import patchify, unpatchify
-
-Watch = Callable[[str, mx.array], None]
+from .layers import (
+    FeedForward,
+    Watch,
+    linear,
+    linear_float32,
+    rotary_by_axis,
+    show,
+    time_features,
+)
+from .patches import check_grid, patch_grid, patchify, unpatchify
 
 
 @dataclass(frozen=True)
@@ -72,28 +78,9 @@ class Rows:
 
 
 def rotary_table(grid: tuple[int, int, int], head_dim: int) -> mx.array:
-    """e^(i * position * frequency) of every token: (L, 1, head_dim / 2) complex.
-
-    Channel pairs are split over time, height and width (44, 42, 42 of 128 channels), each axis
-    with frequencies of its own width. Built in float64 as the original does.
-    """
+    """(L, 1, head_dim / 2) complex; time, height and width have 44, 42 and 42 of 128 channels."""
     side = 2 * (head_dim // 6)
-    angles = []
-    for axis, width in enumerate((head_dim - 2 * side, side, side)):
-        frequencies = 10000.0 ** (-np.arange(0, width, 2) / max(width, 1))
-        angle = np.arange(grid[axis])[:, None] * frequencies
-        shape = [1, 1, 1, width // 2]
-        shape[axis] = grid[axis]
-        angles.append(np.broadcast_to(angle.reshape(shape), (*grid, width // 2)))
-    table = np.exp(1j * np.concatenate(angles, axis=-1)).astype(np.complex64)
-    return mx.array(table.reshape(-1, 1, head_dim // 2))
-
-
-def time_features(times: np.ndarray, freq_dim: int) -> mx.array:
-    """Sinusoids of each timestep, cosines first: (U,) -> (U, freq_dim) float32."""
-    half = freq_dim // 2
-    angles = times[:, None] * 10000.0 ** (-np.arange(half) / half)  # float64, as the original
-    return mx.array(np.concatenate([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32))
+    return rotary_by_axis(grid, (head_dim - 2 * side, side, side), 10000.0)
 
 
 def split_rows(timestep: np.ndarray) -> tuple[np.ndarray, list[Rows]]:
@@ -114,16 +101,6 @@ def split_rows(timestep: np.ndarray) -> tuple[np.ndarray, list[Rows]]:
             here = index[:, tokens][:, :1] if runs_are_long else index[:, tokens]
             rows.append(Rows(tokens, mx.array(here)))
     return times, rows
-
-
-def linear(layer: nn.Module, x: mx.array) -> mx.array:
-    """A linear (quantised or not) in the dtype of its weights."""
-    return layer(x.astype(layer["scales" if "scales" in layer else "weight"].dtype))
-
-
-def linear_float32(layer: nn.Linear, x: mx.array) -> mx.array:
-    """A linear in float32 whatever its weights are stored in."""
-    return mx.addmm(layer.bias.astype(mx.float32), x, layer.weight.astype(mx.float32).T)
 
 
 # --- blocks ------------------------------------------------------------------------------------
@@ -160,22 +137,6 @@ class WanAttention(nn.Module):
         return x.reshape(*x.shape[:-1], self.num_heads, -1)
 
 
-class WanFFN(nn.Module):
-    def __init__(self, config: WanConfig):
-        super().__init__()
-        self.fc1 = nn.Linear(config.dim, config.ffn_dim)
-        self.fc2 = nn.Linear(config.ffn_dim, config.dim)
-
-    def __call__(self, x: mx.array) -> mx.array:
-        parts = []
-        for rows in row_chunks(x.shape[1], wide=True):
-            h = cpu.gelu_tanh(linear(self.fc1, x[:, rows]), reuse=True)
-            parts.append(linear(self.fc2, h))
-            mx.async_eval(parts[-1])  # lets go of this chunk's hidden layer before the next one's
-            del h
-        return mx.concatenate(parts, axis=1)
-
-
 class WanBlock(nn.Module):
     """Self-attention, cross-attention to the text, feed-forward (wan.md 3.2)."""
 
@@ -186,7 +147,7 @@ class WanBlock(nn.Module):
         self.cross_attn = WanAttention(config)
         if config.cross_attn_norm:
             self.norm3 = nn.LayerNorm(config.dim, config.eps)
-        self.ffn = WanFFN(config)
+        self.ffn = FeedForward(config.dim, config.ffn_dim)
         self.modulation = mx.random.normal((1, 6, config.dim)) / config.dim**0.5
 
     def text_keys_values(self, text: mx.array) -> tuple[mx.array, mx.array]:
@@ -288,14 +249,7 @@ class WanTransformer(nn.Module):
 
     def grid(self, latent_shape: tuple[int, ...]) -> tuple[int, int, int]:
         """Size in patches (T', H', W') of latents (B, T, H, W, C)."""
-        sizes, patch = latent_shape[1:4], self.config.patch_size
-        if len(latent_shape) != 5 or any(s % p for s, p in zip(sizes, patch, strict=True)):
-            raise UsageError(
-                f"latents of shape {tuple(latent_shape)} do not divide into patches of {patch}",
-                "latents are (B, T, H, W, C), sizes whole multiples of the patch",
-            )
-        t, h, w = (s // p for s, p in zip(sizes, patch, strict=True))
-        return t, h, w
+        return patch_grid(latent_shape, self.config.patch_size)
 
     def tokens(self, latent_shape: tuple[int, ...]) -> int:
         """How many tokens latents of this shape (B, T, H, W, C) make."""
@@ -353,13 +307,13 @@ class WanTransformer(nn.Module):
 
         patches = patchify(latents.astype(mx.float32), grid, self.config.patch_size)
         x = [linear_float32(self.patch_embedding, patches[:, at.tokens]) for at in rows]
-        _show(watch, "patch_embedding", x)
+        show(watch, "patch_embedding", x)
         for i, block in enumerate(self.blocks):
             x = block(x, rows, e0, conditioning.rotary, conditioning.text[i], conditioning.bias)
             mx.eval(x)  # bounds the graph
-            _show(watch, f"blocks.{i}", x)
+            show(watch, f"blocks.{i}", x)
         x = [self.head(chunk, e, at.times) for chunk, at in zip(x, rows, strict=True)]
-        _show(watch, "head", x)
+        show(watch, "head", x)
         return unpatchify(
             mx.concatenate(x, axis=1), grid, self.config.patch_size, self.config.out_dim
         )
@@ -369,12 +323,7 @@ class WanTransformer(nn.Module):
             raise UsageError(
                 f"latents have {latents.shape[-1]} channels; this model takes {self.config.in_dim}"
             )
-        if self.grid(latents.shape) != conditioning.grid:
-            raise UsageError(
-                f"latents are {self.grid(latents.shape)} patches but the conditioning was made "
-                f"for {conditioning.grid}",
-                "call condition() with the grid of these latents",
-            )
+        check_grid(self.grid(latents.shape), conditioning.grid)
 
     def _time(self, times: np.ndarray) -> tuple[mx.array, mx.array]:
         """Unique times (U,) -> e (U, dim) and e0 (U, 6, dim), float32 (wan.md 3.1)."""
@@ -391,11 +340,6 @@ class WanTransformer(nn.Module):
             e0.append(h @ weight.astype(mx.float32).T + bias.astype(mx.float32))
             mx.eval(e0[-1])
         return e, mx.stack(e0, axis=1)
-
-
-def _show(watch: Watch | None, name: str, chunks: list[mx.array]) -> None:
-    if watch is not None:
-        watch(name, mx.concatenate(chunks, axis=1))
 
 
 def _per_token(timestep: float | np.ndarray | mx.array, batch: int, length: int) -> np.ndarray:
