@@ -56,7 +56,7 @@ def choose(discovery: Discovery, model: str | None) -> Model:
 
 
 def _vae(found: Parts, preset: Preset, transformer: Part) -> Part:
-    version = "2.2" if preset.vae == "wan22" else "2.1"
+    version = "2.2" if preset.components["vae"][0] == "wan_vae22" else "2.1"
     vae = found.one(found.of(f"wan_vae{version.replace('.', '')}"), f"Wan {version} VAE")
     if vae.config.z_dim != transformer.config.out_dim:
         raise ModelError(

@@ -6,6 +6,7 @@ Tensors do not tell an expert for high noise from one for low noise; folders and
 import re
 
 from mlx_wan.errors import ModelError, UsageError
+from mlx_wan.loading import published_config
 from mlx_wan.presets import PRESETS, Preset
 from mlx_wan.tensorfile import read_tensor
 
@@ -76,9 +77,8 @@ def find_preset(found: Parts, experts: dict[str, Part], model: str | None) -> Pr
 
 def channels(preset: Preset) -> tuple[int, int]:
     """What a preset's transformers take and make, in channels."""
-    latent = 48 if preset.vae == "wan22" else 16
-    # image to video: noise, a mask for 4 frames, and the image's latents
-    return (2 * latent + 4 if preset.task == "i2v" else latent), latent
+    config = published_config(preset, preset.experts[0].name)
+    return config.in_dim, config.out_dim
 
 
 def _channels_of(part: Part) -> tuple[int, int]:

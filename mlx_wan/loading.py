@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from .errors import BadFileError, ModelError
 from .home import expanded, models_folder
+from .models import NETWORKS, TOKENIZERS
 from .presets import EMBEDDED, PRESETS, Preset
 from .registry import active_model
 from .settings import check_component, network_settings, shown
@@ -22,14 +23,6 @@ from .tensorfile import strict_json
 FORMAT_VERSION = 1
 _MAX_CONFIG_BYTES = 8_000_000
 _STORED = ("F32", "F16", "BF16", "U32")  # U32: packed codes of quantised weights
-
-# network name in config.json -> (module, config class, network class)
-NETWORKS = {
-    "wan_transformer": ("wan", "WanConfig", "WanTransformer"),
-    "umt5": ("umt5", "UMT5Config", "UMT5Encoder"),
-    "wan_vae21": ("vae_wan21", "WanVAE21Config", "WanVAE21"),
-    "wan_vae22": ("vae_wan22", "WanVAE22Config", "WanVAE22"),
-}
 
 
 @dataclass(frozen=True)
@@ -231,7 +224,17 @@ def network_module(component: Component) -> ModuleType:
             f"{component.name} is a {component.network!r}; known: {', '.join(NETWORKS)}",
             "it was converted by a newer version: pip install -U mlx-wan",
         )
-    return import_module(f".models.{NETWORKS[component.network][0]}", __package__)
+    return _module(component.network)
+
+
+def published_config(preset: Preset, name: str) -> Any:
+    """The config a component of a model was published with."""
+    network, changes = preset.components[name]
+    return getattr(_module(network), NETWORKS[network][1])(**changes)
+
+
+def _module(network: str) -> ModuleType:
+    return import_module(f".models.{NETWORKS[network][0]}", __package__)
 
 
 def _read_config(file: Path) -> bytes:
@@ -269,13 +272,7 @@ def _component(folder: Path, name: str, entry: Any, sizes: dict[str, Any]) -> Co
 
 def _check_together(folder: ModelFolder) -> None:
     """Every component its model needs is there, is what its name says, and fits the others."""
-    experts = [expert.name for expert in folder.preset.experts]
-    networks = {
-        **dict.fromkeys(experts, "wan_transformer"),
-        "text_encoder": "umt5",
-        "vae": f"wan_{'vae22' if folder.preset.vae == 'wan22' else 'vae21'}",
-        "tokenizer": "sentencepiece",
-    }
+    networks = {name: network for name, (network, _) in folder.preset.components.items()}
     missing = [name for name in networks if name not in folder.components]
     if missing:
         raise ModelError(
@@ -287,30 +284,34 @@ def _check_together(folder: ModelFolder) -> None:
                 f"{folder.path} has {shown(folder[name].network)} as {name}, not {network}",
                 "convert the checkpoint again",
             )
-    vae, text = network_config(folder["vae"]), network_config(folder["text_encoder"])
-    configs = [network_config(folder[name]) for name in experts]
-    image_channels = 4 + vae.z_dim if folder.preset.task == "i2v" else 0  # mask and image
-    for name, config in zip(experts, configs, strict=True):
-        problem = _transformer_problem(config) or (
-            f"predicts {config.out_dim} channels, its VAE has {vae.z_dim}"
-            if config.out_dim != vae.z_dim
-            else f"reads text {config.text_dim} wide, its text encoder is {text.dim} wide"
-            if config.text_dim != text.dim
-            else f"takes {config.in_dim} channels, {folder.preset.id} {vae.z_dim + image_channels}"
-            if config.in_dim != vae.z_dim + image_channels
-            else "has another patch or text length than the first expert"
-            if (config.patch_size, config.text_len) != (configs[0].patch_size, configs[0].text_len)
-            else None
-        )
+    configs = {
+        name: network_config(folder[name])
+        for name, network in networks.items()
+        if network not in TOKENIZERS
+    }
+    first = configs[folder.preset.experts[0].name]
+    for expert in folder.preset.experts:
+        problem = _misfit(configs[expert.name], first, configs, folder.preset)
         if problem:
-            raise ModelError(f"{name} of {folder.path} {problem}", "convert the checkpoint again")
+            raise ModelError(
+                f"{expert.name} of {folder.path} {problem}", "convert the checkpoint again"
+            )
 
 
-def _transformer_problem(config: Any) -> str | None:
-    if config.dim % config.num_heads or config.head_dim % 2:
-        return f"does not split {config.dim} channels into {config.num_heads} heads of even size"
-    if config.freq_dim % 2:
-        return f"has the odd freq_dim {config.freq_dim}"
+def _misfit(config: Any, first: Any, configs: dict[str, Any], preset: Preset) -> str | None:
+    """What of a transformer does not fit the other networks, the first expert or its preset."""
+    latent = configs["vae"].z_dim
+    if config.out_dim != latent:
+        return f"predicts {config.out_dim} channels, its VAE has {latent}"
+    for name, width in config.encoder_dims.items():
+        if width != configs[name].dim:
+            return f"reads {name} {width} wide, it is {configs[name].dim} wide"
+    published = published_config(preset, preset.experts[0].name)
+    takes = latent + published.in_dim - published.out_dim
+    if config.in_dim != takes:
+        return f"takes {config.in_dim} channels, {preset.id} {takes}"
+    if (config.patch_size, config.text_len) != (first.patch_size, first.text_len):
+        return "has another patch or text length than the first expert"
     return None
 
 

@@ -8,6 +8,7 @@ from types import UnionType
 from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
 from .errors import BadFileError
+from .models import TOKENIZERS
 
 DTYPES = ("bfloat16", "float16", "float32")
 BITS = (4, 6, 8)
@@ -48,7 +49,7 @@ def check_component(name: str, entry: Any, sizes: Mapping[str, Any]) -> None:
         refuse("the network", network)
     if not isinstance(entry.get("config"), dict):
         refuse("the settings", entry.get("config"))
-    if network != "sentencepiece" and entry.get("dtype") not in DTYPES:
+    if network not in TOKENIZERS and entry.get("dtype") not in DTYPES:
         refuse("the dtype", entry.get("dtype"))
     quantization = entry.get("quantization")
     if quantization is not None and not _is_quantization(quantization):

@@ -13,7 +13,14 @@ __all__ = ["T5Config", "T5Encoder", "encode"]
 
 @dataclass(frozen=True)
 class T5Config(UMT5Config):
-    """Sizes of one encoder, as UMT5's. T5-XXL: vocabulary 32128, 4096 wide, 64 heads, 24 layers."""
+    """Sizes of one encoder, as UMT5's; those of T5 v1.1 XXL where nothing else is said."""
+
+    vocab_size: int = 32128
+    dim: int = 4096
+    dim_attn: int = 4096
+    dim_ffn: int = 10240
+    num_heads: int = 64
+    num_layers: int = 24
 
 
 class T5Encoder(UMT5Encoder):

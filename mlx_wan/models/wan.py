@@ -16,7 +16,7 @@ import numpy as np
 
 from mlx_wan import cpu
 from mlx_wan.attention import FUSED_HEAD_SIZES, SCORE_BYTES, attention, row_chunks
-from mlx_wan.errors import UsageError
+from mlx_wan.errors import ModelError, UsageError
 from mlx_wan.roofline import work
 
 from .layers import (
@@ -48,9 +48,27 @@ class WanConfig:
     patch_size: tuple[int, int, int] = (1, 2, 2)
     cross_attn_norm: bool = True
 
+    def __post_init__(self) -> None:
+        if self.dim % self.num_heads or self.head_dim % 2:
+            raise ModelError(
+                f"the transformer's config does not split {self.dim} channels into "
+                f"{self.num_heads} heads of even size",
+                "convert the checkpoint again",
+            )
+        if self.freq_dim % 2:
+            raise ModelError(
+                f"the transformer's config has the odd freq_dim {self.freq_dim}",
+                "convert the checkpoint again",
+            )
+
     @property
     def head_dim(self) -> int:
         return self.dim // self.num_heads
+
+    @property
+    def encoder_dims(self) -> dict[str, int]:
+        """The width of what it reads, by the component that gives it."""
+        return {"text_encoder": self.text_dim}
 
 
 @dataclass(frozen=True)
