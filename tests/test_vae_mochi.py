@@ -12,7 +12,7 @@ from mlx.utils import tree_flatten
 
 from mlx_wan import cpu
 from mlx_wan.errors import ModelError, UsageError
-from mlx_wan.models import vae_mochi, vae_mochi_blocks
+from mlx_wan.models import vae_mochi, vae_mochi_blocks, vae_wan_stream
 from mlx_wan.models.vae_mochi import MochiVAE, MochiVAEConfig, decode_memory, encode_memory
 from mlx_wan.models.vae_mochi_blocks import History, TimeAttention, fourier_features
 
@@ -154,7 +154,7 @@ def test_any_portions_give_the_same(monkeypatch):
     chunks = list(vae.decode_chunks(latents, group=2))
     assert [chunk.shape[1] for chunk in chunks] == [1, 12, 6]
     assert relative(mx.concatenate(chunks, axis=1), decoded) < 1e-5
-    monkeypatch.setattr(vae_mochi, "WORKING_BYTES", 1)  # frames one by one where they are large
+    monkeypatch.setattr(vae_wan_stream, "WORKING_BYTES", 1)  # large frames one by one
     assert relative(vae.decode(latents), decoded) < 1e-5
     monkeypatch.setattr(cpu, "TILE", 30)  # few pixels at a time in the attention
     assert relative(vae.encode(frames), latents) < 1e-5

@@ -18,6 +18,7 @@ import numpy as np
 from mlx_wan.cpu import silu
 from mlx_wan.errors import ModelError, UsageError
 
+from .layers import linear
 from .vae_mochi_blocks import (
     GROUPS,
     DownStage,
@@ -27,8 +28,15 @@ from .vae_mochi_blocks import (
     UpStage,
     fourier_features,
 )
-from .vae_wan_stream import WORKING_BYTES, Frames, check_latents, chunked, small_cache
-from .wan import linear
+from .vae_wan_stream import (
+    Frames,
+    check_latents,
+    decode_stream,
+    depth_first,
+    encode_stream,
+    frames_at_once,
+    small_cache,
+)
 
 ALIVE = 6  # tensors of its largest size in a layer at once; the convolution's are the most
 TILE_OVERLAP = 8  # latent rows or columns that two tiles share
@@ -128,23 +136,12 @@ class Decoder(nn.Module):
         x = linear(self.conv_in, latents)
         for block in self.block_in:
             x = block(x, history)
-        return self._from(0, x, history)
+        return depth_first([*self.up, self._end], x, history)
 
-    def _from(self, stage: int, x: mx.array, history: History) -> mx.array:
-        """The rest of the network from an enlargement on, on as few frames at once as need be."""
-        largest = prod(x.shape[2:]) * len(x) * x.itemsize
-        few = max(1, WORKING_BYTES // largest)
-        parts = []
-        for start in range(0, x.shape[1], few):
-            part = x[:, start : start + few]
-            if stage < len(self.up):
-                part = self._from(stage + 1, self.up[stage](part, history), history)
-            else:
-                for block in self.block_out:
-                    part = block(part, history)
-                part = history.settle(self.proj_out(silu(part)))
-            parts.append(part)
-        return parts[0] if len(parts) == 1 else mx.concatenate(parts, axis=1)
+    def _end(self, x: mx.array, history: History) -> mx.array:
+        for block in self.block_out:
+            x = block(x, history)
+        return history.settle(self.proj_out(silu(x)))
 
 
 class MochiVAE(nn.Module):
@@ -163,14 +160,12 @@ class MochiVAE(nn.Module):
         + 1, H and W multiples of the stride.
         """
         history = History()
-        latents = []
-        with small_cache():
-            for chunk in chunked(frames, self.config.stride):
-                moments = self.encoder(chunk, history)
-                mean = mx.split(moments, 2, axis=-1)[0].astype(mx.float32)
-                latents.append(history.settle((mean - self._mean) / self._std))
-                history.first = False
-        return mx.concatenate(latents, axis=1)
+
+        def latents(chunk: mx.array) -> mx.array:
+            mean = mx.split(self.encoder(chunk, history), 2, axis=-1)[0].astype(mx.float32)
+            return (mean - self._mean) / self._std
+
+        return encode_stream(latents, frames, self.config.stride, history)
 
     def decode(self, latents: mx.array, tiles: tuple[int, int] = (1, 1)) -> mx.array:
         """Normalised latents (B, t, h, w, C) -> all frames (B, T, H, W, 3), clamped to [-1, 1]."""
@@ -212,12 +207,12 @@ class MochiVAE(nn.Module):
 
     def _decode(self, latents: mx.array, group: int) -> Iterator[mx.array]:
         history = History()
-        starts = [0, *range(1, latents.shape[1], group)]
-        for start, end in zip(starts, [*starts[1:], latents.shape[1]], strict=True):
-            z = latents[:, start:end].astype(mx.float32) * self._std + self._mean
-            frames = self.decoder(z, history).astype(mx.float32)
-            yield history.settle(frames)
-            history.first = False
+
+        def frames(part: mx.array) -> mx.array:
+            z = part.astype(mx.float32) * self._std + self._mean
+            return self.decoder(z, history).astype(mx.float32)
+
+        yield from decode_stream(frames, latents, history, group)
 
     @property
     def _mean(self) -> mx.array:
@@ -270,7 +265,7 @@ def decode_memory(config: MochiVAEConfig, height: int, width: int, itemsize: int
     for dim, count, times in zip(dims, blocks, temporal, strict=True):
         frame = pixels * dim * itemsize
         kept += 4 * count * frame  # two convolutions, two frames each
-        few = min(frames, max(1, WORKING_BYTES // frame))
+        few = frames_at_once(frame, frames)
         peak = max(peak, held + ALIVE * few * frame)
         held += frames * frame  # the input of a stage waits while its parts go on
         frames = few * times

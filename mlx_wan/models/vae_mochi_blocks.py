@@ -64,15 +64,10 @@ def _by_group(frames: mx.array) -> mx.array:
     return mx.repeat(means, frames.shape[-1] // GROUPS, axis=1)[:, None]
 
 
-class CausalConv3d(nn.Module):
+class CausalConv3d(vae_wan_blocks.CausalConv3d):
     """3x3x3, the edge repeated in space and the past in time; weight (O, 3, 3, 3, I)."""
 
-    def __init__(self, in_dim: int, out_dim: int):
-        super().__init__()
-        self.weight = mx.zeros((out_dim, 3, 3, 3, in_dim))
-        self.bias = mx.zeros((out_dim,))
-
-    def __call__(self, x: mx.array, history: History) -> mx.array:
+    def __call__(self, x: mx.array, history: vae_wan_blocks.History) -> mx.array:
         past = history.past(self, x, 2)
         if is_cpu():  # which pads with zeros: all that sees them is cut off
             y = conv_3x3(_edges(x), self.weight, self.bias, _edges(past))

@@ -96,12 +96,12 @@ class Pointwise(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    def __init__(self, in_dim: int, out_dim: int):
+    def __init__(self, in_dim: int, out_dim: int, conv: type[CausalConv3d] = CausalConv3d):
         super().__init__()
         self.norm1 = RMSNorm(in_dim)
-        self.conv1 = CausalConv3d(in_dim, out_dim)
+        self.conv1 = conv(in_dim, out_dim)
         self.norm2 = RMSNorm(out_dim)
-        self.conv2 = CausalConv3d(out_dim, out_dim)
+        self.conv2 = conv(out_dim, out_dim)
         if in_dim != out_dim:
             self.shortcut = Pointwise(in_dim, out_dim)
 
@@ -172,10 +172,10 @@ class Upsample(nn.Module):
 
 
 class Head(nn.Module):
-    def __init__(self, dim: int, out_dim: int):
+    def __init__(self, dim: int, out_dim: int, conv: type[CausalConv3d] = CausalConv3d):
         super().__init__()
         self.norm = RMSNorm(dim)
-        self.conv = CausalConv3d(dim, out_dim)
+        self.conv = conv(dim, out_dim)
 
     def __call__(self, x: mx.array, history: History) -> mx.array:
         return history.settle(self.conv(silu(self.norm(x)), history))

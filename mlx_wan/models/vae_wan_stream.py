@@ -11,9 +11,9 @@ next block to find its buffers, instead of everything the odd sizes of ten layer
 CPU backend keeps none.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from math import isfinite
+from math import isfinite, prod
 from typing import Any
 
 import mlx.core as mx
@@ -79,7 +79,7 @@ class Network(nn.Module):
         kept = peak = 0
         for layers, most in zip(self._by_rate(), (WORKING_BYTES, None, WORKING_BYTES), strict=True):
             largest, history, pixels = _footprint(layers, pixels)
-            once = frames if most is None else _frames_at_once(largest * itemsize, frames)
+            once = frames if most is None else frames_at_once(largest * itemsize, frames)
             kept += history * itemsize
             peak = max(peak, int(self.alive * largest * once * itemsize))
         return kept + max(peak, _upsampling_weights(self) * itemsize)
@@ -118,15 +118,14 @@ class StreamingVAE(nn.Module):
         + 1, H and W multiples of the stride.
         """
         history = History()
-        latents = []
-        with small_cache():
-            for chunk in chunked(frames, self.config.stride):
-                chunk = chunk.astype(self.conv1.weight.dtype)
-                moments = self.conv1(self.encoder(self.to_patches(chunk), history))
-                mean = mx.split(moments, 2, axis=-1)[0].astype(mx.float32)
-                latents.append(history.settle((mean - self._mean) / self._std))
-                history.first = False
-        return mx.concatenate(latents, axis=1)
+
+        def latents(chunk: mx.array) -> mx.array:
+            chunk = chunk.astype(self.conv1.weight.dtype)
+            moments = self.conv1(self.encoder(self.to_patches(chunk), history))
+            mean = mx.split(moments, 2, axis=-1)[0].astype(mx.float32)
+            return (mean - self._mean) / self._std
+
+        return encode_stream(latents, frames, self.config.stride, history)
 
     def decode(self, latents: mx.array) -> mx.array:
         """Normalised latents (B, t, h, w, C) -> all frames (B, T, H, W, 3), clamped to [-1, 1]."""
@@ -139,14 +138,14 @@ class StreamingVAE(nn.Module):
         """
         check_latents(latents, self.config.z_dim)
         history = History()
-        starts = [0, *range(1, latents.shape[1], group)]
+
+        def frames(part: mx.array) -> mx.array:
+            z = part.astype(mx.float32) * self._std + self._mean
+            x = self.decoder(self.conv2(z.astype(self.conv2.weight.dtype)), history)
+            return mx.clip(self.from_patches(x).astype(mx.float32), -1, 1)
+
         with small_cache():
-            for start, end in zip(starts, [*starts[1:], latents.shape[1]], strict=True):
-                z = latents[:, start:end].astype(mx.float32) * self._std + self._mean
-                x = self.decoder(self.conv2(z.astype(self.conv2.weight.dtype)), history)
-                frames = mx.clip(self.from_patches(x).astype(mx.float32), -1, 1)
-                yield history.settle(frames)
-                history.first = False
+            yield from decode_stream(frames, latents, history, group)
 
     def to_patches(self, frames: mx.array) -> mx.array:
         return frames
@@ -161,6 +160,31 @@ class StreamingVAE(nn.Module):
     @property
     def _std(self) -> mx.array:
         return mx.array(self.config.latents_std)
+
+
+def encode_stream(
+    latents: Callable[[mx.array], mx.array],
+    frames: Frames | Iterable[Frames],
+    stride: tuple[int, int, int],
+    history: History,
+) -> mx.array:
+    """The latents of all frames; `latents` makes those of one chunk."""
+    parts = []
+    with small_cache():
+        for chunk in chunked(frames, stride):
+            parts.append(history.settle(latents(chunk)))
+            history.first = False
+    return mx.concatenate(parts, axis=1)
+
+
+def decode_stream(
+    frames: Callable[[mx.array], mx.array], latents: mx.array, history: History, group: int
+) -> Iterator[mx.array]:
+    """The first latent frame alone, then `group` at a time through `frames`."""
+    starts = [0, *range(1, latents.shape[1], group)]
+    for start, end in zip(starts, [*starts[1:], latents.shape[1]], strict=True):
+        yield history.settle(frames(latents[:, start:end]))
+        history.first = False
 
 
 def chunked(frames: Frames | Iterable[Frames], stride: tuple[int, int, int]) -> Iterator[mx.array]:
@@ -213,20 +237,41 @@ def small_cache() -> Iterator[None]:
 
 
 def _run_few(layers: list[nn.Module], x: mx.array, history: History) -> mx.array:
-    _, t, h, w, _ = x.shape
-    largest, _, _ = _footprint(layers, h * w)
-    few = _frames_at_once(len(x) * largest * x.itemsize, t)
-    parts = []
-    for start in range(0, t, few):
-        part = x[:, start : start + few]
+    def run(part: mx.array) -> mx.array:
         for layer in layers:
             part = layer(part, history)
-        parts.append(part)
-    return mx.concatenate(parts, axis=1)
+        return part
+
+    largest, _, _ = _footprint(layers, prod(x.shape[2:4]))
+    return in_portions(run, x, len(x) * largest * x.itemsize)
 
 
-def _frames_at_once(frame_bytes: int, frames: int) -> int:
-    return max(1, min(frames, WORKING_BYTES // max(1, frame_bytes)))
+def depth_first(
+    stages: Sequence[Callable[..., mx.array]], x: mx.array, history: History
+) -> mx.array:
+    """Through stages that enlarge frames, each on few of them at once as the sizes of their inputs
+    ask; what a portion becomes goes on to the last stage before the next portion starts."""
+    if not stages:
+        return x
+
+    def run(part: mx.array) -> mx.array:
+        return depth_first(stages[1:], stages[0](part, history), history)
+
+    return in_portions(run, x, len(x) * prod(x.shape[2:]) * x.itemsize)
+
+
+def in_portions(
+    run: Callable[[mx.array], mx.array], x: mx.array, frame_bytes: int, least: int = 1
+) -> mx.array:
+    """`run` on as many of x's frames at once as WORKING_BYTES hold, a multiple of `least`."""
+    few = frames_at_once(frame_bytes, x.shape[1], least)
+    parts = [run(x[:, start : start + few]) for start in range(0, x.shape[1], few)]
+    return parts[0] if len(parts) == 1 else mx.concatenate(parts, axis=1)
+
+
+def frames_at_once(frame_bytes: int, frames: int, least: int = 1) -> int:
+    few = WORKING_BYTES // max(1, frame_bytes) // least * least
+    return max(least, min(frames, few))
 
 
 def _footprint(layers: list[nn.Module], pixels: int) -> tuple[int, int, int]:
