@@ -203,12 +203,15 @@ def load_network(component: Component, *, widen: bool = True) -> Any:
     return network
 
 
-def load_tokenizer(folder: ModelFolder) -> Any:
-    """The tokenizer of a model, cut at the text length its transformer was made for."""
+def load_tokenizer(folder: ModelFolder, *, cleaned: bool = True) -> Any:
+    """The SentencePiece tokenizer of a model, cut at the text length its transformer was made for.
+
+    `cleaned`: what `tokenizer.clean` does comes before.
+    """
     from .tokenizer import Tokenizer
 
-    expert = folder[folder.preset.experts[0].name]
-    return Tokenizer(folder["tokenizer"].files[0], network_config(expert).text_len)
+    text_len = network_config(folder[folder.preset.experts[0].name]).text_len
+    return Tokenizer(folder["tokenizer"].files[0], text_len, cleaned=cleaned)
 
 
 def network_config(component: Component) -> Any:
@@ -310,8 +313,9 @@ def _misfit(config: Any, first: Any, configs: dict[str, Any], preset: Preset) ->
     takes = latent + published.in_dim - published.out_dim
     if config.in_dim != takes:
         return f"takes {config.in_dim} channels, {preset.id} {takes}"
-    if (config.patch_size, config.text_len) != (first.patch_size, first.text_len):
-        return "has another patch or text length than the first expert"
+    for name in ("patch_size", "text_len"):
+        if getattr(config, name, None) != getattr(first, name, None):
+            return f"has another {name} than the first expert"
     return None
 
 

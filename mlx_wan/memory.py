@@ -16,11 +16,11 @@ from typing import Any
 
 import mlx.core as mx
 
+from .conditioning import family
 from .cpu import is_cpu
 from .errors import MemoryPlanError
 from .geometry import latent_shape, multiples, token_count
 from .loading import Component, ModelFolder, network_config, network_module
-from .text_length import expected_tokens
 
 _FLOAT32 = 4
 _CACHE_BYTES = 2 * 2**30
@@ -107,14 +107,15 @@ def predict(
     """
     shape = latent_shape(folder, width, height, num_frames)
     experts = [folder[name] for name in expert_names]
-    texts = tuple(text_tokens) or (network_config(experts[0]).text_len,) * 2
+    reads = family(folder.preset)
+    texts = tuple(text_tokens) or reads.text_tokens(folder, (None, None))
     weights = [loaded_bytes(expert) for expert in experts]
     latents = 8 * _FLOAT32 * prod(shape) * max(1, _channels(experts[0]) // shape[-1])
     forward = _forward(folder, shape, experts[0], steps, len(texts)) + latents
     kept = _conditioning(folder, shape, experts[0], texts)
     both = len(weights) * kept + forward
     fits_both = len(weights) > 1 and sum(weights) + int(_MARGIN * both) <= available
-    encode = int(margin * _text_working_set(folder, texts))
+    encode = int(margin * reads.text_memory(folder, texts, image))
     if image:
         first_frame = _vae_weights(folder, decode=False)
         first_frame += int(margin * _vae_working_set(folder, width, height, decode=False))
@@ -132,9 +133,7 @@ def predict(
 
 def text_tokens(folder: ModelFolder, *texts: str) -> tuple[int, ...]:
     """About how many tokens each text will have; the tokenizer is not read for it."""
-    vocab_size = network_config(folder["text_encoder"]).vocab_size
-    most = network_config(folder[folder.preset.experts[0].name]).text_len
-    return tuple(expected_tokens(text, vocab_size, most) for text in texts)
+    return family(folder.preset).text_tokens(folder, texts)
 
 
 def check_fits(
@@ -214,24 +213,6 @@ def _conditioning(
 
 def _channels(expert: Component) -> int:
     return int(network_config(expert).in_dim)
-
-
-def _text_working_set(folder: ModelFolder, texts: tuple[int, ...]) -> int:
-    """Bytes of the embedding table or of one layer of the text encoder, whichever is more.
-
-    Layers are let go as they are used. On the CPU backend a layer's largest matrix is widened to
-    float32, where it is not stored so.
-    """
-    component = folder["text_encoder"]
-    config = network_config(component)
-    table = config.vocab_size * config.dim * (_FLOAT32 if component.dtype == "float32" else 2)
-    layer = max(0, component.nbytes - table) // config.num_layers
-    widened = config.dim * config.dim_ffn * _FLOAT32 * (component.dtype != "float32")
-    length = max(texts)
-    scores = 2 * config.num_heads * length**2 * _FLOAT32  # the position bias, and room
-    wide = sum(texts) * (6 * config.dim + 3 * config.dim_ffn) * _FLOAT32
-    states = 2 * sum(texts) * config.dim * _FLOAT32
-    return max(table, layer + widened + scores + wide) + states
 
 
 def _vae_weights(folder: ModelFolder, decode: bool) -> int:

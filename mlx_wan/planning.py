@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from .conditioning import family
 from .errors import UsageError
 from .files import file_sha256
 from .geometry import latent_shape, multiples, token_count
@@ -235,14 +236,12 @@ def _size(
     width, height = given or _requested_size(request, preset.sizes)
     step_w, step_h = multiples(folder)
     if request.image is not None and given is None:
-        from .image import i2v_size, image_size, ti2v_size
+        from .image import image_size
 
         asked = (width, height)
-        shape = image_size(request.image)
-        if preset.task == "i2v":
-            width, height = i2v_size(shape, width * height, (step_w, step_h))
-        else:
-            width, height = ti2v_size(shape, width * height, (step_w, step_h))
+        width, height = family(preset).image_size(
+            preset, image_size(request.image), width * height, (step_w, step_h)
+        )
         if (width, height) != asked:
             notes.append(
                 f"{width}x{height} has the area of {asked[0]}x{asked[1]} in the image's shape"

@@ -1,4 +1,4 @@
-"""Prompt text -> token ids, cleaned and cut the way Wan was trained."""
+"""Prompt text -> token ids of a SentencePiece model, cut at the length a model was trained for."""
 
 import html
 import re
@@ -9,31 +9,31 @@ import sentencepiece
 
 from .errors import BadFileError, ModelError, UsageError
 
-MAX_MODEL_BYTES = 64 * 2**20  # UMT5's is 4.5 MB
+MAX_MODEL_BYTES = 64 * 2**20  # published ones have 0.8 and 4.5 MB
 
 
 class Tokenizer:
     """A sentencepiece model: a path to `spiece.model`, or its bytes (ComfyUI's files hold them).
 
-    Calling it gives at most `text_len` ids, the last of them `</s>`. The text is normalised by the
-    rules inside the model; ids of special tokens are the model's own.
+    Calling it gives at most `text_len` ids, the last of them `</s>`. The text is cleaned (`clean`)
+    or not, then normalised by the rules inside the model; ids of special tokens are its own.
     """
 
-    def __init__(self, model: Path | str | bytes, text_len: int):
+    def __init__(self, model: Path | str | bytes, text_len: int, *, cleaned: bool = True):
         assert text_len >= 1, text_len
         name, data = ("spiece.model", model) if isinstance(model, bytes) else _read(Path(model))
-        self.text_len = text_len
+        self.text_len, self.cleaned = text_len, cleaned
         self._processor = sentencepiece.SentencePieceProcessor()
         try:
             self._processor.LoadFromSerializedProto(data)
         except RuntimeError as error:
             raise BadFileError(
                 f"{name} is not a sentencepiece model: {error}",
-                "take google/umt5-xxl/spiece.model from the model's repository",
+                "take spiece.model from the model's repository",
             ) from None
         self.end_id = self._processor.eos_id()
         if self.end_id < 0:
-            raise BadFileError(f"{name} has no </s> token; Wan's prompts end with one")
+            raise BadFileError(f"{name} has no </s> token; prompts end with one")
 
     def __call__(self, text: str) -> list[int]:
         return [*self._pieces(text)[: self.text_len - 1], self.end_id]
@@ -54,7 +54,7 @@ class Tokenizer:
             raise UsageError(
                 "the prompt has bytes that are not text", "write it in UTF-8"
             ) from None
-        return self._processor.EncodeAsIds(clean(text))
+        return self._processor.EncodeAsIds(clean(text) if self.cleaned else text)
 
 
 def clean(text: str) -> str:

@@ -203,6 +203,24 @@ def encode(
     return states
 
 
+def encode_memory(
+    config: UMT5Config, texts: Sequence[int], stored_bytes: int, stored_float32: bool
+) -> int:
+    """Bytes of the embedding table or of one layer, whichever is more, with texts of so many
+    tokens; the file has `stored_bytes`.
+
+    Layers are let go as they are used. On the CPU backend a layer's largest matrix is widened to
+    float32, where it is not stored so.
+    """
+    table = config.vocab_size * config.dim * (4 if stored_float32 else 2)
+    layer = max(0, stored_bytes - table) // config.num_layers
+    widened = config.dim * config.dim_ffn * 4 * (not stored_float32)
+    scores = 2 * config.num_heads * max(texts) ** 2 * 4  # the position bias, and room
+    wide = sum(texts) * (6 * config.dim + 3 * config.dim_ffn) * 4
+    states = 2 * sum(texts) * config.dim * 4
+    return max(table, layer + widened + scores + wide) + states
+
+
 def encode_work(config: UMT5Config, text_tokens: int, widened: bool) -> list[work.Op]:
     """The operations of encoding one prompt; `widened`: 16-bit matrices become float32 first."""
     n, dim, attn, ffn = text_tokens, config.dim, config.dim_attn, config.dim_ffn

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mlx_wan.models import TOKENIZERS
+
 EMBEDDED = "wan-mini"  # comes with the package, for as long as no other model is installed
 
 # name of a component -> its network (models/__init__.py), and where its published config is another
@@ -70,6 +72,12 @@ class Preset:
     @property
     def takes_image(self) -> bool:
         return self.task in ("i2v", "ti2v")
+
+    def encoders(self, image: bool) -> list[str]:
+        """The components that read the prompt and, with one, the image."""
+        own = {"vae", *(expert.name for expert in self.experts)}
+        own |= {name for name, (network, _) in self.components.items() if network in TOKENIZERS}
+        return [n for n in self.components if n not in own and (image or n != "image_encoder")]
 
 
 def _presets() -> dict[str, Preset]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mlx_wan.cpu import is_cpu
+from mlx_wan.conditioning import family
 from mlx_wan.loading import Component, ModelFolder, network_config, network_module
 from mlx_wan.memory import loaded_bytes, text_tokens
 from mlx_wan.plan import ExpertPlan, Plan
@@ -30,15 +30,14 @@ def stage_seconds(plan: Plan, folder: ModelFolder, rates: Rates) -> dict[str, fl
 
 
 def _encode(plan: Plan, folder: ModelFolder, rates: Rates, texts: tuple[int, ...]) -> float:
-    component = folder["text_encoder"]
-    module, config = network_module(component), network_config(component)
-    total = rates.start + _loading(component, component.nbytes, rates)
-    widened = is_cpu() and component.dtype != "float32"
-    if hasattr(module, "encode_work"):
-        total += sum(seconds(module.encode_work(config, n, widened), rates) for n in texts)
-    if plan.image is not None:
+    reads, image = family(folder.preset), plan.image is not None
+    total = rates.start
+    for name in folder.preset.encoders(image):
+        total += _loading(folder[name], folder[name].nbytes, rates)
+    total += seconds(reads.text_work(folder, texts, image), rates)
+    if image:
         vae = folder["vae"]
-        frames = plan.num_frames if plan.task == "i2v" else 1
+        frames = reads.image_frames(folder.preset, plan.num_frames)
         total += _loading(vae, loaded_bytes(vae), rates)
         total += _vae(vae, "encode_work", plan, frames, rates)
     return total
