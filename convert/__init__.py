@@ -4,7 +4,6 @@ This package is alone in knowing other projects' files; it imports the engine, n
 """
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -16,6 +15,7 @@ from pathlib import Path
 from mlx_wan import __version__
 from mlx_wan.errors import ModelError, UsageError
 from mlx_wan.events import Report, ignore
+from mlx_wan.files import locked
 from mlx_wan.home import expanded
 from mlx_wan.loading import FORMAT_VERSION
 from mlx_wan.presets import PRESETS
@@ -141,17 +141,9 @@ def _check_space(partial: Path, shards: dict[str, list[Shard]]) -> None:
 def _locked(folder: Path) -> Iterator[None]:
     """Make an unfinished folder, or take it up, and keep a second conversion out of it."""
     folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ModelError(
-                f"another conversion is writing {folder}", "wait for it, or stop it"
-            ) from None
+    busy = ModelError(f"another conversion is writing {folder}", "wait for it, or stop it")
+    with locked(folder, busy=busy):
         yield
-    finally:
-        os.close(handle)
 
 
 @contextmanager

@@ -1,8 +1,10 @@
-"""Files that are whole or not there at all."""
+"""Files that are whole or not there at all, read with limits, changed by one process at a time."""
 
+import fcntl
 import hashlib
 import os
 import stat
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -98,6 +100,79 @@ def _size(count: int) -> str:
         if count >= unit:
             return f"{count // unit} {name}"
     return f"{count} bytes"
+
+
+@contextmanager
+def locked(
+    path: Path,
+    *,
+    busy: MlxWanError | None = None,
+    seconds: float = 0,
+    hint: str = "check space and permissions",
+) -> Iterator[int]:
+    """Alone among the processes that lock `path`, a folder that is there or a file made for it.
+
+    Yields its descriptor. Raises `busy` when another process still has the lock after `seconds`;
+    without `busy` waits as long as that takes. The system lets go of a lock when a process dies,
+    however it dies. No link is followed. Raises MlxWanError where nothing can be locked.
+    """
+    deadline = time.monotonic() + seconds
+    try:
+        while True:
+            number = _open_lock(path)
+            try:
+                _wait_for_lock(number, busy, deadline)
+                if _is_at(number, path):
+                    break
+            except BaseException:
+                os.close(number)
+                raise
+            os.close(number)  # who had it has removed or renamed it: this locks nothing any more
+    except OSError as error:
+        raise MlxWanError(f"{path} cannot be locked: {error.strerror or error}", hint) from None
+    try:
+        yield number
+    finally:
+        os.close(number)
+
+
+def _open_lock(path: Path) -> int:
+    access = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
+    number = os.open(path, access | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+    mode = os.fstat(number).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        os.close(number)
+        raise OSError(None, "it is not a file")
+    return number
+
+
+def _wait_for_lock(number: int, busy: MlxWanError | None, deadline: float) -> None:
+    if busy is None:
+        fcntl.flock(number, fcntl.LOCK_EX)
+        return
+    while True:
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise busy from None
+        time.sleep(0.05)
+
+
+def _is_at(number: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(number), os.lstat(path))
+    except FileNotFoundError:
+        return False
+
+
+def make_folder(path: Path, hint: str = "check space and permissions") -> None:
+    """Make a folder and those it lies in, unless they are there."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MlxWanError(f"{path} cannot be made: {error.strerror}", hint) from None
 
 
 def free_name(path: str | Path, *beside: str) -> Path:

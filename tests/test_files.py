@@ -4,13 +4,15 @@ import errno
 import os
 import resource
 import signal
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mlx_wan.errors import BadFileError, MlxWanError, UsageError
-from mlx_wan.files import MissingFileError, read_small
+from mlx_wan.files import MissingFileError, locked, read_small
 from mlx_wan.studio.clips import read_clip, write_clip
 from mlx_wan.studio.video_io import save_video
 
@@ -85,3 +87,73 @@ def test_a_clip_that_is_damaged_is_named(tmp_path):
     clip.path.write_bytes(data)
     with pytest.raises(BadFileError, match=r"a\.mkv"):
         list(read_clip(clip))
+
+
+def lock(path, **more):
+    with locked(path, **more):
+        pass
+
+
+def test_one_at_a_time_has_a_lock(tmp_path):
+    busy = MlxWanError("it is being written")
+    for path in (tmp_path / "lock", tmp_path):  # a file made for it, a folder that is there
+        with locked(path), pytest.raises(MlxWanError, match="being written"):
+            lock(path, busy=busy)
+        with locked(path, busy=busy) as number:
+            assert os.path.samestat(os.fstat(number), path.stat())
+    assert len(list(Path("/dev/fd").iterdir())) < 100
+
+
+@pytest.mark.parametrize("busy", [None, MlxWanError("it is being written")], ids=["ever", "long"])
+def test_a_lock_is_waited_for(busy, tmp_path):
+    order, held = [], threading.Event()
+
+    def hold():
+        with locked(tmp_path / "lock"):
+            held.set()
+            time.sleep(0.2)
+            order.append("first")
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    with locked(tmp_path / "lock", busy=busy, seconds=60):
+        order.append("second")
+    thread.join()
+    assert order == ["first", "second"]
+
+
+def test_a_lock_whose_file_its_owner_removed_or_renamed_is_none(tmp_path):
+    """Who waited for it would be alone with a file nobody else can find."""
+    path, held = tmp_path / "lock", threading.Event()
+
+    def hold():
+        with locked(path):
+            held.set()
+            time.sleep(0.2)
+            path.rename(tmp_path / "done")
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    with locked(path), pytest.raises(MlxWanError, match="being written"):
+        lock(path, busy=MlxWanError("it is being written"))
+    thread.join()
+
+
+@pytest.mark.parametrize("what", ["link", "link to nothing", "pipe", "in no folder"])
+def test_what_cannot_be_locked_is_told(what, tmp_path):
+    path, mine = tmp_path / "lock", tmp_path / "mine"
+    mine.write_text("mine")
+    if what == "link":
+        path.symlink_to(mine)
+    elif what == "link to nothing":
+        path.symlink_to(tmp_path / "nothing")
+    elif what == "pipe":
+        os.mkfifo(path)
+    else:
+        path = tmp_path / "missing/lock"
+    with pytest.raises(MlxWanError, match="cannot be locked") as told:
+        lock(path, hint="give another")
+    assert told.value.hint == "give another"
+    assert mine.read_text() == "mine" and not (tmp_path / "nothing").exists()

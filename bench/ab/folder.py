@@ -1,6 +1,5 @@
 """Changes to a result folder: by one process at a time, each whole or not at all."""
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -8,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mlx_wan import files
 from mlx_wan.errors import MlxWanError
-from mlx_wan.files import complete_or_absent
+from mlx_wan.files import complete_or_absent, make_folder
 from mlx_wan.record import dumped
 
 from .checks import read_object
@@ -23,24 +23,13 @@ _OLD = ".old.partial"  # a failed run while its better one takes its place
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Alone at work in a result folder. Raises MlxWanError when another process is."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        number = os.open(folder / ".lock", flags, 0o644)
-    except OSError as error:
-        raise MlxWanError(
-            f"{folder} cannot be worked in: {error.strerror}", "give another --report folder"
-        ) from None
-    try:
-        try:
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise MlxWanError(
-                f"another process is at work in {folder}", "wait for it, or give another --report"
-            ) from None
+    hint = "give another --report folder"
+    busy = MlxWanError(
+        f"another process is at work in {folder}", "wait for it, or give another --report"
+    )
+    make_folder(folder, hint)
+    with files.locked(folder / ".lock", busy=busy, hint=hint):
         yield
-    finally:
-        os.close(number)
 
 
 def write_experiment(folder: Path, data: Mapping[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """What people preferred: one line of `votes.jsonl` for each vote, and what follows from them."""
 
-import fcntl
 import json
 import os
 import re
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from mlx_wan.errors import BadFileError, MlxWanError, UsageError
+from mlx_wan.files import locked
 from mlx_wan.tensorfile import strict_json
 
 from .stats import Interval, bootstrap_interval, bradley_terry_intervals, evidence, sign_test
@@ -107,17 +107,13 @@ def add_vote(folder: Path, pair: str, left: str, right: str, choice: str, rater:
     line = json.dumps(asdict(vote), ensure_ascii=False).encode() + b"\n"
     path = folder / FILE
     try:
-        number = _open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
-        try:
-            fcntl.flock(number, fcntl.LOCK_EX)
-            size = os.fstat(number).st_size
+        with locked(path) as number:
+            size = os.lseek(number, 0, os.SEEK_END)
             if size and os.pread(number, 1, size - 1) != b"\n":
                 line = b"\n" + line  # a line that was cut short stays alone
             if os.write(number, line) != len(line):
                 raise OSError(None, "it was not written whole")
             os.fsync(number)
-        finally:
-            os.close(number)
     except OSError as error:
         raise MlxWanError(
             f"the vote cannot be stored in {path}: {error.strerror}", "check space and permissions"

@@ -4,16 +4,15 @@ A file gets its name in the cache only when size and hash are those the commit l
 """
 
 import errno
-import fcntl
 import os
 import re
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from mlx_wan.errors import BadFileError, ModelError
+from mlx_wan.files import locked
 
 from .cache import blob, partial
 from .listing import COMMIT, Listing, RemoteFile
@@ -169,18 +168,8 @@ def _empty(stream: BinaryIO) -> int:
 @contextmanager
 def _locked(path: Path) -> Iterator[BinaryIO]:
     """A partial file for reading and appending, kept from a second download of it."""
-    while True:
-        number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
-        with open(number, "r+b", buffering=0) as stream:  # noqa: PTH123
-            if not stat.S_ISREG(os.fstat(number).st_mode):
-                raise ModelError(f"{path} is no file", "delete it")
-            try:
-                fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ModelError(
-                    f"another download is writing {path.name}", "wait for it, or stop it"
-                ) from None
-            if not path.exists() or not os.path.samestat(os.fstat(number), path.stat()):
-                continue  # it was finished meanwhile: this is no longer the partial file
-            yield stream
-            return
+    busy = ModelError(f"another download is writing {path.name}", "wait for it, or stop it")
+    if path.is_dir():
+        raise ModelError(f"{path} is a folder", "delete it")
+    with locked(path, busy=busy, hint="delete it, or check space and permissions") as number:
+        yield open(number, "r+b", buffering=0, closefd=False)  # noqa: SIM115

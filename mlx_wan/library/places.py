@@ -6,13 +6,12 @@ Below either root a video is at `STAGE/NAME.mp4`, its record and poster beside i
 
 import fcntl
 import os
-import time
 import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
+from mlx_wan import files
 from mlx_wan.errors import MlxWanError, UsageError
 from mlx_wan.files import MissingFileError, read_small
 from mlx_wan.home import expanded, home
@@ -52,20 +51,19 @@ def stage_folder(stage: str) -> Path:
     return library_root() / stage
 
 
-@contextmanager
-def locked(folder: Path, *, seconds: float | None = None) -> Iterator[None]:
+def locked(folder: Path, *, seconds: float | None = None) -> AbstractContextManager[int]:
     """Alone among processes that change files of the library whose `.library` is `folder`.
 
-    The system lets go of the lock when a process dies, however it dies. Raises BusyLibraryError
-    after waiting `seconds`, by default long enough for a large video on a slow disk.
+    Raises BusyLibraryError after waiting `seconds`, by default long enough for a large video on a
+    slow disk.
     """
-    seconds = LOCK_SECONDS if seconds is None else seconds
-    number = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        _wait_for(number, folder, time.monotonic() + seconds)
-        yield
-    finally:
-        os.close(number)
+    busy = BusyLibraryError(
+        f"another mlx-wan is changing the library {folder.parent}",
+        "wait for it to finish and try again",
+    )
+    return files.locked(
+        folder / "lock", busy=busy, seconds=LOCK_SECONDS if seconds is None else seconds
+    )
 
 
 def sync_file(number: int) -> None:
@@ -105,20 +103,6 @@ def write_whole(path: Path, data: bytes) -> None:
 
 def _not_through_links(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW, 0o666)
-
-
-def _wait_for(number: int, folder: Path, deadline: float) -> None:
-    while True:
-        try:
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                raise BusyLibraryError(
-                    f"another mlx-wan is changing the library {folder.parent}",
-                    "wait for it to finish and try again",
-                ) from None
-            time.sleep(0.05)
 
 
 def _configured(variable: str, key: str) -> Path | None:

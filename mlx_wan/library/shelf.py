@@ -28,7 +28,7 @@ class Library:
     def own(self) -> Path:
         return self.root / OWN_FOLDER
 
-    def locked(self) -> AbstractContextManager[None]:
+    def locked(self) -> AbstractContextManager[int]:
         if self.readonly:
             raise MlxWanError(
                 f"the library {self.root} cannot be written", "check its volume and permissions"

@@ -1,6 +1,5 @@
 """The file itself: read whole, changed by one process at a time, replaced whole, never lost."""
 
-import fcntl
 import json
 import os
 import shutil
@@ -9,7 +8,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mlx_wan.errors import BadFileError, MlxWanError, UsageError
-from mlx_wan.files import MissingFileError, complete_or_absent, free_name, read_small
+from mlx_wan.files import (
+    MissingFileError,
+    complete_or_absent,
+    free_name,
+    locked,
+    make_folder,
+    read_small,
+)
 from mlx_wan.home import home
 from mlx_wan.tensorfile import strict_json
 
@@ -113,18 +119,9 @@ def _readable_active(file: Path) -> str | None:
 @contextmanager
 def _locked() -> Iterator[None]:
     path = registry_file().with_name("registry.lock")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o600)
-    except OSError as error:
-        raise MlxWanError(
-            f"{path} cannot be written: {error.strerror}", "check space and permissions"
-        ) from None
-    try:
-        fcntl.flock(number, fcntl.LOCK_EX)
+    make_folder(path.parent)
+    with locked(path):
         yield
-    finally:
-        os.close(number)
 
 
 def _damaged(file: Path, problem: str) -> BadFileError:

@@ -1,7 +1,5 @@
 """The folder a video is made in: kept while it is unfinished, so that nothing is rendered twice."""
 
-import fcntl
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -9,8 +7,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mlx_wan.errors import GenerationError, MlxWanError
+from mlx_wan.files import locked, make_folder
 from mlx_wan.home import home
 
+_LOCK = "lock"
 _REJECTED = "rejected"  # its seed is not tried again unasked
 _OLD = 30 * 24 * 3600  # seconds; nobody came back for it
 
@@ -23,30 +23,18 @@ def work_folder(key: str, seed: int) -> Path:
 @contextmanager
 def working_in(folder: Path) -> Iterator[None]:
     """Alone in `folder`, which goes when all went well, and stays for the next try when not."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
+    busy = MlxWanError(
+        "the same video is being made by another process", "wait for it, or give another --seed"
+    )
+    with locked(folder / _LOCK, busy=busy):
         _remove_old(folder.parent, keep=folder)
-        number = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise MlxWanError(
-            f"{folder} cannot be worked in: {error.strerror}", "check space and permissions"
-        ) from None
-    try:
-        try:
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise MlxWanError(
-                "the same video is being made by another process",
-                "wait for it, or give another --seed",
-            ) from None
         try:
             yield
         except GenerationError:
             (folder / _REJECTED).touch()
             raise
         shutil.rmtree(folder, ignore_errors=True)
-    finally:
-        os.close(number)
 
 
 def unfinished_seed(key: str) -> int | None:
@@ -62,17 +50,14 @@ def unfinished_seed(key: str) -> int | None:
 
 def _is_free(folder: Path) -> bool:
     """Whether work was begun there and nobody is at it."""
-    try:
-        number = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
+    lock = folder / _LOCK
+    if not lock.is_file():
         return False
     try:
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    except OSError:
+        with locked(lock, busy=MlxWanError("it is being made")):
+            return True
+    except MlxWanError:
         return False
-    finally:
-        os.close(number)
 
 
 def _remove_old(root: Path, keep: Path) -> None:
