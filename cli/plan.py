@@ -4,9 +4,11 @@ from typing import Annotated, Any
 
 import typer
 
+from mlx_wan.errors import UsageError
+
 from . import options as o
 from .deliver import show
-from .planned import planned
+from .planned import Published, planned
 
 
 @o.takes(o.VIDEO)
@@ -16,14 +18,26 @@ def plan(
         str | None,
         typer.Option(help="Predict the time on a chip of the table instead, as in m3-ultra-80."),
     ] = None,
+    quantize: Annotated[
+        int | None,
+        typer.Option(help="Plan a published model in 8, 6 or 4 bits instead of 16."),
+    ] = None,
     as_json: o.Json = False,
 ) -> None:
     """Print every choice, predicted seconds and peak memory of each stage, and operations.
 
-    Refuses what cannot fit in memory and names the nearest size that does (exit code 1).
+    Refuses what cannot fit in memory and names the nearest size that does (exit code 1). A model
+    that is not converted is planned as it was published: a note says so.
     """
+    if quantize is not None:
+        from mlx_wan.settings import BITS
+
+        if quantize not in BITS:
+            raise UsageError(
+                f"quantize is {quantize}", f"accepted: {', '.join(map(str, BITS))}, or leave it out"
+            )
     if chip is not None:  # a wrong name is told before anything is planned
         from mlx_wan.roofline.chips import find_chip
 
         find_chip(chip)
-    show(planned(flags), as_json, predicted=True, chip=chip)
+    show(planned(flags, Published(quantize)), as_json, predicted=True, chip=chip)

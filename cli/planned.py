@@ -5,6 +5,7 @@ was asked for.
 """
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,14 @@ _RENDERED_ONLY = ("width", "height", "num_frames", "fps", "last_image")
 _FINISHED_ONLY = ("quality", "brand", "interpolate", "debug_safe_zones")
 
 
-def planned(flags: dict[str, Any]) -> "Plan | Production":
+@dataclass(frozen=True)
+class Published:
+    """A model that is not converted may be planned as published, here in so many bits."""
+
+    bits: int | None = None
+
+
+def planned(flags: dict[str, Any], published: Published | None = None) -> "Plan | Production":
     """The plan or production for the flags of `options.VIDEO`, `--config` included."""
     given = given_flags(flags)
     limit = memory_bytes(given.pop("memory_limit", None))
@@ -36,7 +44,7 @@ def planned(flags: dict[str, Any]) -> "Plan | Production":
     for one, other in (("duration", "num_frames"), ("num_frames", "duration")):
         if one in given and other not in given:
             values.pop(other, None)
-    made = plan_values(values | given, limit)
+    made = plan_values(values | given, limit, published)
     if values.get("tags") and not hasattr(made, "tags"):
         raise UsageError(
             "tags in a config file are for finished videos", "say which: --format square"
@@ -44,7 +52,9 @@ def planned(flags: dict[str, Any]) -> "Plan | Production":
     return made
 
 
-def plan_values(values: dict[str, Any], limit: int | None = None) -> "Plan | Production":
+def plan_values(
+    values: dict[str, Any], limit: int | None = None, published: Published | None = None
+) -> "Plan | Production":
     """The plan or production for settings by name, as in a config file or a batch."""
     form = _format(values)
     if form is not None:
@@ -54,12 +64,18 @@ def plan_values(values: dict[str, Any], limit: int | None = None) -> "Plan | Pro
             raise UsageError(
                 f"{_flag(name)} is for finished videos", "say which: --format square, wide, shorts"
             )
-    from mlx_wan.planning import make_plan
+    from mlx_wan.planning import make_plan, plan_for
     from mlx_wan.request import Request
 
     for name in ("format", "no_brand", "tags"):
         values.pop(name, None)
-    return make_plan(Request.from_dict(values), memory_limit=limit)
+    request = Request.from_dict(values)
+    if published is None:
+        return make_plan(request, memory_limit=limit)
+    from mlx_wan.published import planning_folder
+
+    folder = planning_folder(request.model, published.bits)
+    return plan_for(request, folder, memory_limit=limit)
 
 
 def record_file(name: str) -> Path:
@@ -125,9 +141,9 @@ def _format(values: dict[str, Any]) -> str | None:
         return form
     if rendered or not values.get("prompt"):
         return None
-    from mlx_wan.loading import find_model, open_model
+    from mlx_wan.published import planning_folder
 
-    return open_model(find_model(_model(values))).preset.format
+    return planning_folder(_model(values)).preset.format
 
 
 def _model(values: dict[str, Any]) -> str | None:

@@ -1,6 +1,5 @@
-"""Mochi's schedule: slow through the noisiest levels in even steps, then faster and faster.
-
-For sampling.py when Mochi is wired in; it is arithmetic only, like everything there.
+"""The linear-quadratic schedule: slow through the noisiest levels in even steps, then faster and
+faster. The other spacing of a preset's sigmas is `make_schedule` of sampling.py, for any solver.
 """
 
 import numpy as np

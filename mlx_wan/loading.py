@@ -27,7 +27,10 @@ _STORED = ("F32", "F16", "BF16", "U32")  # U32: packed codes of quantised weight
 
 @dataclass(frozen=True)
 class Component:
-    """One network of a model: what it is, how it is stored, and its files."""
+    """One network of a model: what it is, how it is stored, and its files.
+
+    Without files it is known from its shapes alone (published.py), and `tensors` counts them.
+    """
 
     name: str
     network: str
@@ -36,6 +39,7 @@ class Component:
     quantization: dict[str, int] | None
     files: tuple[Path, ...]
     nbytes: int
+    tensors: int = 0
 
 
 @dataclass(frozen=True)
@@ -174,8 +178,7 @@ def load_network(component: Component, *, widen: bool = True) -> Any:
     from .cpu import is_cpu
     from .tensorfile import read_header
 
-    class_name = NETWORKS[component.network][2]
-    network = getattr(network_module(component), class_name)(network_config(component))
+    network = new_network(component)
     weights: dict[str, mx.array] = {}
     for file in component.files:
         for name, info in read_header(file).items():
@@ -201,6 +204,12 @@ def load_network(component: Component, *, widen: bool = True) -> Any:
     network.load_weights(list(weights.items()), strict=True)
     network.eval()
     return network
+
+
+def new_network(component: Component) -> Any:
+    """The network of a component without its weights."""
+    class_name = NETWORKS[component.network][2]
+    return getattr(network_module(component), class_name)(network_config(component))
 
 
 def load_tokenizer(folder: ModelFolder, *, cleaned: bool = True) -> Any:
@@ -306,7 +315,7 @@ def _misfit(config: Any, first: Any, configs: dict[str, Any], preset: Preset) ->
     latent = configs["vae"].z_dim
     if config.out_dim != latent:
         return f"predicts {config.out_dim} channels, its VAE has {latent}"
-    for name, width in config.encoder_dims.items():
+    for name, width in getattr(config, "encoder_dims", {}).items():
         if width != configs[name].dim:
             return f"reads {name} {width} wide, it is {configs[name].dim} wide"
     published = published_config(preset, preset.experts[0].name)

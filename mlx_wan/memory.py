@@ -109,7 +109,7 @@ def predict(
     experts = [folder[name] for name in expert_names]
     reads = family(folder.preset)
     texts = tuple(text_tokens) or reads.text_tokens(folder, (None, None))
-    weights = [loaded_bytes(expert) for expert in experts]
+    weights = [loaded_bytes(expert) - _released(expert) for expert in experts]
     latents = 8 * _FLOAT32 * prod(shape) * max(1, _channels(experts[0]) // shape[-1])
     forward = _forward(folder, shape, experts[0], steps, len(texts)) + latents
     kept = _conditioning(folder, shape, experts[0], texts)
@@ -196,8 +196,10 @@ def _forward(
     """Bytes alive at the peak of a forward; on the CPU backend the guidance pair runs at once."""
     estimate = network_module(expert).denoise_memory
     config, tokens = network_config(expert), token_count(folder, shape)
-    once = estimate(config, tokens, steps, _compute_bytes(expert))
-    return int(once) * (2 if is_cpu() and prompts > 1 else 1)
+    peak = int(estimate(config, tokens, steps, _compute_bytes(expert)))
+    if is_cpu() and prompts > 1:  # what is kept for the steps is there once
+        peak += int(estimate(config, tokens, 0, _compute_bytes(expert)))
+    return peak
 
 
 def _conditioning(
@@ -209,6 +211,16 @@ def _conditioning(
         return 0
     config = network_config(expert)
     return int(sum(module.conditioning_memory(config, tokens, length) for length in texts))
+
+
+def _released(expert: Component) -> int:
+    """Bytes of the weights an expert lets go of before its first step; they are not quantised."""
+    module = network_module(expert)
+    if not hasattr(module, "released_parameters"):
+        return 0
+    widened = is_cpu() and not expert.quantization
+    itemsize = _FLOAT32 if widened or expert.dtype == "float32" else 2
+    return int(module.released_parameters(network_config(expert))) * itemsize
 
 
 def _channels(expert: Component) -> int:

@@ -12,7 +12,7 @@ from .cpu import run_pair
 from .errors import GenerationError
 from .loading import Component, ModelFolder, load_network
 from .memory import loaded_bytes
-from .plan import Plan
+from .plan import ExpertPlan, Plan
 from .sampling import Schedule, make_solver
 
 __all__ = ["Step", "decode", "denoise", "encode_image", "encode_prompt", "start_noise"]
@@ -95,6 +95,11 @@ class Networks:
             mx.clear_cache()
         self._model = folder.fingerprint
 
+    @property
+    def keeps(self) -> bool:
+        """Whether what is loaded stays for the next run, and so has to stay whole."""
+        return self._keep
+
     def load(self, component: Component) -> Any:
         """The network of a component, with its weights."""
         if component.name in self._kept:
@@ -126,10 +131,10 @@ class Experts:
             if not self.plan.memory.both_experts:
                 self.release()
             network = self.networks.load(self.folder[wanted.name])
-            mx.eval(network.parameters())
-            self.loaded[wanted.name] = GuidedExpert(
-                wanted.name, network, wanted.guidance_scale, self.plan, self.embeds
-            )
+            release = not self.networks.keeps
+            expert = GuidedExpert(wanted, network, self.plan, self.embeds, release=release)
+            mx.eval(network.parameters())  # those that were let go are never read whole
+            self.loaded[wanted.name] = expert
         return self.loaded[wanted.name]
 
     def release(self) -> None:
@@ -139,20 +144,34 @@ class Experts:
 
 
 class GuidedExpert:
-    """One expert with all that stays the same over its steps: text keys, rotary tables."""
+    """One expert with all that stays the same over its steps: text keys, rotary tables, and where
+    the network has it the modulation of the whole schedule.
+
+    With `release` the network may let go of weights that no step needs any more.
+    """
 
     def __init__(
-        self, name: str, network: Any, guidance_scale: float, plan: Plan, embeds: PromptEmbeds
+        self,
+        expert: ExpertPlan,
+        network: Any,
+        plan: Plan,
+        embeds: PromptEmbeds,
+        *,
+        release: bool = False,
     ):
-        self.name, self.network, self.guidance_scale = name, network, guidance_scale
+        self.name, self.network, self.guidance_scale = expert.name, network, expert.guidance_scale
         self.tokens, self.latent_frames = plan.tokens, plan.latent_shape[1]
         grid = tuple(
             n // p for n, p in zip(plan.latent_shape[1:4], network.config.patch_size, strict=True)
         )
-        self.positive = network.condition(embeds.prompt_embeds, grid)
-        self.negative = None
-        if guidance_scale != 1 and embeds.negative_prompt_embeds is not None:
-            self.negative = network.condition(embeds.negative_prompt_embeds, grid)
+        prompts = [embeds.prompt_embeds]
+        if expert.guidance_scale != 1 and embeds.negative_prompt_embeds is not None:
+            prompts.append(embeds.negative_prompt_embeds)
+        made = [network.condition(prompt, grid) for prompt in prompts]
+        if hasattr(network, "precompute"):
+            timesteps = plan.timesteps[expert.first_step : expert.last_step]
+            made = network.precompute(made, timesteps, release=release)
+        self.positive, self.negative = made[0], made[1] if len(made) > 1 else None
 
     def guided_velocity(
         self, latents: mx.array, timestep: float, condition: ImageCondition

@@ -11,6 +11,7 @@ from typing import Any
 
 from .errors import UsageError
 from .memory import MemoryPlan, format_bytes
+from .presets import PRESETS
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def describe(plan: Plan) -> list[tuple[str, str]]:
         ("video", f"{plan.width}x{plan.height}, {plan.num_frames} frames at {plan.fps} fps"),
         ("length", f"{seconds:.2f} s"),
         ("latents", "x".join(map(str, plan.latent_shape[1:])) + f", {plan.tokens:,} tokens"),
-        ("sampling", f"{plan.solver}, {plan.steps} steps, shift {plan.shift:g}"),
+        ("sampling", f"{plan.solver}, {plan.steps} steps, {_spacing(plan)}"),
         ("experts", experts),
         ("seed", str(plan.seed)),
         ("work", f"{plan.forwards} forwards, {plan.flops / 1e12:,.3g} TFLOP"),
@@ -122,6 +123,12 @@ def describe(plan: Plan) -> list[tuple[str, str]]:
     rows.append(("memory available", format_bytes(plan.memory.available)))
     rows += [("note", note) for note in plan.notes]
     return rows
+
+
+def _spacing(plan: Plan) -> str:
+    preset = PRESETS.get(plan.model)
+    own = preset is not None and preset.schedule is not None
+    return "linear-quadratic schedule" if own else f"shift {plan.shift:g}"
 
 
 def count_forwards(experts: tuple[ExpertPlan, ...]) -> int:

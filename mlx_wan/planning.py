@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from .conditioning import family
-from .errors import UsageError
+from .errors import MemoryPlanError, UsageError
 from .files import file_sha256
 from .geometry import latent_shape, multiples, token_count
+from .linear_quadratic import linear_quadratic
 from .loading import (
     Component,
     ModelFolder,
@@ -23,9 +24,10 @@ from .loading import (
 )
 from .memory import available_memory, check_fits, predict, text_tokens
 from .plan import ExpertPlan, Plan, count_forwards
-from .presets import EMBEDDED
+from .presets import EMBEDDED, Preset
+from .published import is_published
 from .request import Request
-from .sampling import make_schedule
+from .sampling import ANY_SCHEDULE, Schedule, check_solver, make_schedule
 
 SUGGESTED = "wan2.2-ti2v-5b"  # the first real model to install: it needs the least
 
@@ -61,7 +63,7 @@ def plan_for(
     _check_task(request, folder)
     solver = request.solver or preset.solver
     fps = request.fps or preset.fps
-    notes = _embedded_note(request, folder)
+    notes = [*_embedded_note(request, folder), *_published_note(folder)]
     num_frames = _num_frames(request, folder, fps, notes)
     if request.last_image is not None and num_frames == 1:
         raise UsageError("a video of 1 frame has no last frame", "leave --last-image out")
@@ -69,7 +71,7 @@ def plan_for(
     shape = latent_shape(folder, width, height, num_frames)
     steps = preset.steps if request.steps is None else request.steps
     shift = preset.shift if request.shift is None else float(request.shift)
-    schedule = make_schedule(solver, steps, shift)
+    schedule = schedule_for(preset, solver, steps, shift)
     experts = _experts(request, folder, solver, schedule.timesteps)
     running = [expert.name for expert in experts if expert.last_step > expert.first_step]
     available = available_memory() if memory_limit is None else memory_limit
@@ -83,7 +85,12 @@ def plan_for(
         text_tokens=text_tokens(folder, request.prompt, *([negative] if guided else [])),
         steps=steps,
     )
-    check_fits(memory, folder, width, height, num_frames, running, with_image)
+    try:
+        check_fits(memory, folder, width, height, num_frames, running, with_image)
+    except MemoryPlanError as error:
+        if not is_published(folder):
+            raise
+        notes.append(f"not on this machine: {error.message}")
     tokens = token_count(folder, shape)
     return Plan(
         model=preset.id,
@@ -126,7 +133,7 @@ def replan(
     """
     folder = open_model(find_model(model or _recorded_model(plan)))
     size = (plan.width, plan.height, plan.num_frames)
-    schedule = make_schedule(plan.solver, plan.steps, plan.shift)
+    schedule = schedule_for(folder.preset, plan.solver, plan.steps, plan.shift)
     spans = [(expert.first_step, expert.last_step) for expert in plan.experts]
     fits = (
         (plan.model, plan.task) == (folder.preset.id, folder.preset.task)
@@ -159,6 +166,27 @@ def replan(
     )
 
 
+def schedule_for(preset: Preset, solver: str, steps: int, shift: float) -> Schedule:
+    """The schedule of a model: evenly spaced and shifted, or the one it was made with.
+
+    Raises UsageError for a solver or shift that cannot go with it.
+    """
+    if preset.schedule is None:
+        return make_schedule(solver, steps, shift)
+    check_solver(solver)
+    if solver not in ANY_SCHEDULE:
+        raise UsageError(
+            f"solver {solver} spaces its own timesteps; {preset.id} has a schedule of its own",
+            f"use solver {' or '.join(ANY_SCHEDULE)}",
+        )
+    if shift != preset.shift:
+        raise UsageError(
+            f"shift is {shift:g}; {preset.id} has a schedule without shift", "leave --shift out"
+        )
+    linear_steps = int(steps * preset.schedule.linear_share)
+    return linear_quadratic(steps, preset.schedule.threshold, linear_steps)
+
+
 def _recorded_model(plan: Plan) -> str:
     """Where the plan's model is; the embedded one has another folder in each installation."""
     moved = plan.model == EMBEDDED and not Path(plan.model_path).is_dir()
@@ -189,6 +217,18 @@ def _embedded_note(request: Request, folder: ModelFolder) -> list[str]:
     return [
         "no model is installed, so the built-in wan-mini makes an abstract background; for real "
         f"video: mlx-wan models download {SUGGESTED} --convert"
+    ]
+
+
+def _published_note(folder: ModelFolder) -> list[str]:
+    """Says that a model is not here, and how to get it."""
+    if not is_published(folder):
+        return []
+    bits = folder[folder.preset.experts[0].name].quantization
+    weights = f"quantised to {bits['bits']} bits" if bits else "in 16 bits"
+    return [
+        f"{folder.preset.id} is not converted here; this is what it would need {weights}. To get "
+        f"it: mlx-wan models download {folder.preset.id} --convert"
     ]
 
 

@@ -21,6 +21,7 @@ from .errors import UsageError
 
 TRAIN_STEPS = 1000
 MAX_STEPS = 1000
+ANY_SCHEDULE = ("euler", "dpm++")  # solvers that take any sigmas from 1 to 0
 FASTWAN_TIMESTEPS = (1000.0, 757.0, 522.0)  # before the shift
 # The largest sigma of the reference's training schedule, which it keeps in float32.
 _UNIPC_SIGMA_MAX = float(np.float32(1 - 1 / TRAIN_STEPS))
@@ -50,7 +51,7 @@ def make_schedule(
     of distilled models, "euler" and "dmd". "dmd" has no even spacing: without `timesteps` it takes
     FastWan's three. A model distilled on unwarped timesteps has shift 1.
     """
-    _check_solver(solver)
+    check_solver(solver)
     _check_steps_and_shift(steps, shift)
     if solver == "dmd" and timesteps is None:
         timesteps = FASTWAN_TIMESTEPS
@@ -89,7 +90,7 @@ class Solver(Protocol):
 
 
 def make_solver(name: str, schedule: Schedule) -> Solver:
-    _check_solver(name)
+    check_solver(name)
     return SOLVERS[name](schedule)
 
 
@@ -270,7 +271,8 @@ def _given_sigmas(solver: str, steps: int, timesteps: Sequence[float]) -> np.nda
     return np.array(timesteps, dtype=np.float64) / TRAIN_STEPS
 
 
-def _check_solver(name: str) -> None:
+def check_solver(name: str) -> None:
+    """Raise UsageError for a solver there is not."""
     if name not in SOLVERS:
         near = difflib.get_close_matches(str(name), SOLVERS, n=1)
         raise UsageError(

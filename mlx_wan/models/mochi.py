@@ -22,6 +22,7 @@ import numpy as np
 from mlx_wan import cpu
 from mlx_wan.attention import attention, row_chunks
 from mlx_wan.errors import ModelError, UsageError
+from mlx_wan.roofline import work
 
 from .layers import TwoLinears, Watch, linear, linear_float32, show, time_features
 from .patches import check_grid, patch_grid, patchify, unpatchify
@@ -520,6 +521,72 @@ def forward_flops(config: MochiConfig, tokens: int) -> float:
     textual = 4 * config.dim * config.dim_y + 3 * config.dim_y * config.ffn_dim_y
     attended = 2 * (tokens + text) ** 2 * config.dim
     return float(2 * config.num_layers * (tokens * visual + text * textual + attended))
+
+
+def forward_work(config: MochiConfig, tokens: int, text_tokens: int) -> list[work.Op]:
+    """The operations of one forward, beside a prompt of so many tokens (`condition_work`)."""
+    dim, dim_y, layers, text = config.dim, config.dim_y, config.num_layers, text_tokens
+    chunks = row_chunks(tokens, wide=True)
+    rows = tokens / len(chunks)
+    patch = math.prod(config.patch_size)
+    block = [
+        work.linear(tokens, dim, dim, 4),
+        work.attention(config.num_heads, tokens + text, tokens + text, config.head_dim),
+        work.linear(rows, dim, config.ffn_dim, 3 * len(chunks)),
+        work.elementwise(work.ACTIVATION, rows * config.ffn_dim, len(chunks)),
+        work.elementwise(work.NORM, tokens * dim, 6),
+        work.elementwise(work.ADD, tokens * dim, 9),
+    ]
+    if text:
+        block += [
+            work.linear(text, dim_y, dim, 4),
+            work.linear(text, dim_y, config.ffn_dim_y, 3),
+            work.elementwise(work.ACTIVATION, text * config.ffn_dim_y),
+            work.elementwise(work.NORM, text * dim_y, 6),
+            work.elementwise(work.ADD, text * dim_y, 4),
+        ]
+    around = [
+        work.linear(tokens, patch * config.in_dim, dim),
+        work.linear(tokens, dim, patch * config.out_dim),
+        work.elementwise(work.NORM, tokens * dim),
+        work.elementwise(work.ADD, tokens * patch * config.out_dim, 4),
+    ]
+    return [op.times(layers) for op in block] + around
+
+
+def condition_work(config: MochiConfig, tokens: int, text_tokens: int) -> list[work.Op]:
+    """The operations of `condition` for one prompt."""
+    text, n = config.text_dim, text_tokens
+    ops = [
+        work.linear(n + 1, text, text, 2),
+        work.linear(1, text, text),
+        work.linear(1, text, config.dim),
+        work.elementwise(work.ACTIVATION, tokens * config.dim),  # the rotary table
+    ]
+    return [*ops, work.linear(n, text, config.dim_y)] if n else ops
+
+
+def precompute_work(config: MochiConfig, steps: int) -> list[work.Op]:
+    """The operations of `precompute` for one prompt."""
+    dim, dim_y, layers = config.dim, config.dim_y, config.num_layers
+    return [
+        work.linear(steps, dim, 4 * dim, layers),
+        work.linear(steps, dim, 4 * dim_y, layers - 1),
+        work.linear(steps, dim, dim_y),
+        work.linear(steps, dim, dim, 3),
+    ]
+
+
+def released_parameters(config: MochiConfig) -> int:
+    """How many weights `precompute` lets go of: those of the modulation."""
+    dim, dim_y, layers = config.dim, config.dim_y, config.num_layers
+    columns = layers * 4 * dim + (layers - 1) * 4 * dim_y + dim_y + 2 * dim
+    return columns * (dim + 1)
+
+
+def conditioning_memory(config: MochiConfig, tokens: int, text_tokens: int) -> int:
+    """Bytes of `Conditioning`, without tables, for a prompt of so many tokens."""
+    return min(tokens * config.dim * 4, ROTARY_BYTES) + text_tokens * config.dim_y * 4
 
 
 def denoise_memory(config: MochiConfig, tokens: int, steps: int, itemsize: int = 4) -> int:

@@ -14,6 +14,7 @@ from math import isfinite, prod
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
+from mlx.utils import tree_flatten
 
 from mlx_wan.cpu import silu
 from mlx_wan.errors import ModelError, UsageError
@@ -28,17 +29,27 @@ from .vae_mochi_blocks import (
     UpStage,
     fourier_features,
 )
+from .vae_mochi_work import decode_memory, decode_work, encode_memory, encode_work
 from .vae_wan_stream import (
     Frames,
     check_latents,
     decode_stream,
     depth_first,
     encode_stream,
-    frames_at_once,
     small_cache,
 )
 
-ALIVE = 6  # tensors of its largest size in a layer at once; the convolution's are the most
+__all__ = [
+    "MochiVAE",
+    "MochiVAEConfig",
+    "decode_memory",
+    "decode_share",
+    "decode_work",
+    "encode_memory",
+    "encode_share",
+    "encode_work",
+]
+
 TILE_OVERLAP = 8  # latent rows or columns that two tiles share
 
 
@@ -250,47 +261,17 @@ def _check_tiles(tiles: tuple[int, int], shape: tuple[int, ...]) -> None:
             )
 
 
-# --- what a pass costs -------------------------------------------------------------------------
+def encode_share(config: MochiVAEConfig) -> float:
+    """The part of the weights that encoding reads."""
+    return 1 - decode_share(config)
 
 
-def decode_memory(config: MochiVAEConfig, height: int, width: int, itemsize: int = 4) -> int:
-    """Bytes alive at the peak of decoding to frames of this size, beside the weights."""
-    pixels = height // config.stride[1] * (width // config.stride[2])
-    dims, temporal = config.decoder_dims[::-1], (*config.temporal[::-1], 1)
-    blocks = config.num_blocks[::-1]
-    blocks = (blocks[0] + blocks[1], *blocks[2:])
-    kept = peak = 0
-    frames = held = 1
-    held = 0
-    for dim, count, times in zip(dims, blocks, temporal, strict=True):
-        frame = pixels * dim * itemsize
-        kept += 4 * count * frame  # two convolutions, two frames each
-        few = frames_at_once(frame, frames)
-        peak = max(peak, held + ALIVE * few * frame)
-        held += frames * frame  # the input of a stage waits while its parts go on
-        frames = few * times
-        pixels *= 4
-    return kept + peak
+def decode_share(config: MochiVAEConfig) -> float:
+    """The part of the weights that decoding reads."""
+    encoder, decoder = (_parameter_count(half(config)) for half in (Encoder, Decoder))
+    return decoder / (encoder + decoder)
 
 
-def encode_memory(
-    config: MochiVAEConfig, height: int, width: int, itemsize: int = 4, num_frames: int = 1
-) -> int:
-    """Bytes alive at the peak of encoding frames of this size, beside the weights.
-
-    It grows with `num_frames`: the attention in time keeps two vectors of every pixel it had.
-    """
-    pixels, frames = height * width, config.stride[0] if num_frames > 1 else 1
-    past = num_frames
-    first, *between, last = config.num_blocks
-    between[-1] += last
-    dim = config.encoder_dims[0]
-    kept = 4 * first * pixels * dim * itemsize
-    peak = ALIVE * frames * pixels * dim * itemsize
-    stages = zip(config.encoder_dims[1:], between, config.temporal, strict=True)
-    for dim, count, temporal in stages:
-        pixels, frames, past = pixels // 4, -(-frames // temporal), -(-past // temporal)
-        frame = pixels * dim * itemsize
-        kept += (4 + 2 * past) * count * frame
-        peak = max(peak, (ALIVE * frames + 4 * past) * frame)
-    return kept + peak
+def _parameter_count(network: nn.Module) -> int:
+    weights: dict[str, mx.array] = dict(tree_flatten(network.parameters()))
+    return sum(value.size for value in weights.values())

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mlx_wan.errors import MlxWanError
-from mlx_wan.loading import ModelFolder, open_model
+from mlx_wan.loading import ModelFolder
 from mlx_wan.plan import Plan
+from mlx_wan.published import folder_of
 
 from .chips import Chip, find_chip, this_chip
 from .machine import machine
@@ -64,7 +65,7 @@ def predict(
     unknown = Prediction(None, peaks, "unknown", 0, None, _UNCALIBRATED)
     if chip is not None:
         wanted = find_chip(chip)
-        seconds = _sums(plans, open_model(plans[0].model_path), wanted.rates())
+        seconds = _sums(plans, folder_of(plans[0]), wanted.rates())
         note = (
             f"a prediction from published figures, not measured: {wanted.name}; {wanted.basis}; "
             "starting each operation is not counted, so small models and videos take longer"
@@ -73,7 +74,7 @@ def predict(
     base, source, note = _base()
     if base is None:
         return replace(unknown, note=note)
-    seconds = _sums(plans, open_model(plans[0].model_path), base)
+    seconds = _sums(plans, folder_of(plans[0]), base)
     factors, runs = correction(plans[0]) if corrected else ({}, 0)
     seconds = {stage: value * factors.get(stage, 1.0) for stage, value in seconds.items()}
     if runs:

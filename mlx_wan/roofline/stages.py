@@ -57,13 +57,16 @@ def _expert(
     if hasattr(module, "condition_work"):
         ops = [module.condition_work(config, plan.tokens, n) for n in conditioned]
         total += sum(seconds(each, rates) for each in ops)
+    steps = expert.last_step - expert.first_step
+    if hasattr(module, "precompute_work"):
+        total += len(conditioned) * seconds(module.precompute_work(config, steps), rates)
     forward = seconds(_forward(module, config, plan.tokens, max(conditioned)), rates)
     elements = 1
     for side in plan.latent_shape:
         elements *= side
     step = seconds([work.elementwise(work.ADD, elements, _STEP_OPS)], rates)
     step += pair_seconds(forward, rates) if guided else forward
-    return total + (expert.last_step - expert.first_step) * step
+    return total + steps * step
 
 
 def _forward(module: Any, config: Any, tokens: int, text: int) -> list[work.Op]:
@@ -93,6 +96,8 @@ def _loading(component: Component, nbytes: int, rates: Rates) -> float:
 
 
 def tensor_count(component: Component) -> int:
-    """How many tensors the files of a component have, from their headers."""
+    """How many tensors a component has, from the headers of its files if there are any."""
+    if not component.files:
+        return component.tensors
     headers: list[Mapping[str, Any]] = [read_header(file) for file in component.files]
     return sum(map(len, headers))
