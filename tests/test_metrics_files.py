@@ -1,5 +1,6 @@
 """Video files measured: against a reference, with text, and files that are no videos."""
 
+import importlib
 import json
 import sys
 import tracemalloc
@@ -8,13 +9,23 @@ import numpy as np
 import pytest
 from metrics_videos import SIDE, noise, rising, samples, scene
 
-from mlx_wan.bench.metrics import METRICS, clip_score, gates, measure, not_run, vbench
+from mlx_wan.bench.metrics import (
+    METRICS,
+    clip_score,
+    gates,
+    measure,
+    measure_and_gate,
+    not_run,
+    vbench,
+)
 from mlx_wan.bench.metrics.frames import frames_of, read_frames
 from mlx_wan.bench.metrics.legibility import legibility
 from mlx_wan.bench.metrics.reference import Against, latent_cosine, ssim
 from mlx_wan.errors import BadFileError, GenerationError, UsageError
 from mlx_wan.studio.formats import Box
 from mlx_wan.studio.video_io import save_video
+
+measure_module = importlib.import_module("mlx_wan.bench.metrics.measure")  # hidden by a name
 
 
 def saved(path, video, crf=10):
@@ -66,6 +77,43 @@ def test_videos_of_another_length_or_size_are_not_compared(tmp_path):
         values = measure(video, prompt="", reference=saved(tmp_path / f"{name}.mp4", other))
         assert values["psnr"] is values["ssim"] is None
     assert measure(video, prompt="", reference=video)["psnr"] == 100
+
+
+@pytest.mark.parametrize("loops", [False, True])
+def test_one_pass_gives_figures_and_gates(loops, tmp_path, monkeypatch):
+    video = saved(tmp_path / "a.mp4", scene(2))
+    other = saved(tmp_path / "b.mp4", scene(3))
+    alone = (
+        measure(video, prompt="", reference=other, loops=loops),
+        gates(video, loops=loops),
+    )
+    opened = []
+    reader = measure_module.read_frames
+    monkeypatch.setattr(
+        measure_module, "read_frames", lambda path: opened.append(path) or reader(path)
+    )
+    assert measure_and_gate(video, prompt="", reference=other, loops=loops) == alone
+    assert sorted(opened) == [video, other]
+    assert None not in (alone[0]["psnr"], alone[0]["motion_smoothness"])
+
+
+@pytest.mark.parametrize("what", ["no video", "cut short", "latents"])
+def test_a_damaged_reference_is_not_the_fault_of_what_is_compared_with_it(what, tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        video = saved(tmp_path / name / "video.mp4", scene(2))
+        np.save(tmp_path / name / "latents.npy", np.ones(3, np.float32))
+    reference = tmp_path / "a/video.mp4"
+    if what == "no video":
+        reference.write_bytes(b"not a video at all")
+    elif what == "cut short":
+        reference.write_bytes(reference.read_bytes()[:-2000])
+    else:
+        reference.with_name("latents.npy").write_bytes(b"no array")
+    values, passed = measure_and_gate(video, prompt="", reference=reference)
+    assert all(passed.values()) and values["sharpness"] is not None
+    assert (values["psnr"] is None) == (what != "latents")
+    assert (values["latent_cosine"] is None) == (what == "latents")
 
 
 def test_latents_are_compared_when_both_are_there(tmp_path):
@@ -157,13 +205,13 @@ def test_the_worst_box_counts_and_boxes_must_be_inside(tmp_path):
         legibility(video, [Box(0, 0, 400, 100)])
 
 
-def test_clip_without_its_weights_is_not_run(tmp_path, monkeypatch):
+def test_clip_without_its_weights_is_not_run(monkeypatch):
     for found, reason in ((None, "pip install"), ("here", "hf download")):
         monkeypatch.setattr(clip_score, "find_spec", lambda name, found=found: found)
         monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *names: None)
         clip_score._scorer.cache_clear()
         assert reason in not_run()["clip_score"]
-        assert clip_score.clip_score(tmp_path / "never read.mp4", "a prompt") is None
+        assert clip_score.ClipScore("a prompt").figures() == {"clip_score": None}
     clip_score._scorer.cache_clear()
 
 
@@ -173,8 +221,9 @@ def test_clip_score_is_the_mean_cosine(tmp_path, monkeypatch):
 
     monkeypatch.setattr(clip_score, "_scorer", lambda: (scorer, None))
     video = saved(tmp_path / "v.mp4", scene(2))
-    assert clip_score.clip_score(video, "spots") == pytest.approx(30)
-    assert clip_score.clip_score(video, "other") == 0
+    assert measure(video, prompt="spots")["clip_score"] == pytest.approx(30)
+    assert measure(video, prompt="other")["clip_score"] == 0
+    assert measure(video, prompt=" ")["clip_score"] is None
 
 
 FAKE_VBENCH = """import json, pathlib, sys

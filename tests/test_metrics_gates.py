@@ -7,6 +7,8 @@ from metrics_videos import COUNT, SIDE, blurred, noise, particles, samples, scen
 from mlx_wan.bench.metrics import gates
 from mlx_wan.bench.metrics.frames import frames_of
 from mlx_wan.bench.metrics.health import Health
+from mlx_wan.bench.metrics.loop import Loop
+from mlx_wan.bench.metrics.motion import Motion
 from mlx_wan.bench.mini.clips import render
 from mlx_wan.bench.mini.looks import MOTIFS, draw_look
 from mlx_wan.studio.video_io import save_video
@@ -41,10 +43,12 @@ NOISES = {
 }
 
 
-def failed(video, **more):
-    health = Health(**more)
+def failed(video, loops=False):
+    motion, loop = Motion(), Loop() if loops else None
+    health = Health(motion, loop)
     for frame in frames_of(samples(video), count=len(video)):
-        health.see(frame)
+        for watcher in filter(None, (motion, loop, health)):
+            watcher.see(frame)
     return {name for name, passed in health.passed().items() if not passed}
 
 

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .frames import read_frames
-from .metric import Metric
+from .frames import Frame
+from .metric import Metric, Values
 
 MODEL = "openai/clip-vit-base-patch32"
 PICTURES = 8
@@ -35,13 +34,23 @@ def why_not_run() -> str | None:
     return _scorer()[1]
 
 
-def clip_score(video: Path, prompt: str) -> float | None:
+class ClipScore:
     """None when CLIP is not installed or its weights are not here: see `why_not_run`."""
-    scorer, _ = _scorer()
-    if scorer is None or not prompt.strip():
-        return None
-    pictures = _spread([frame.rgb for frame in read_frames(video) if frame.sampled], PICTURES)
-    return float(np.mean([100 * max(0.0, cosine) for cosine in scorer(pictures, prompt)]))
+
+    def __init__(self, prompt: str) -> None:
+        self._prompt = prompt
+        self._scorer = _scorer()[0] if prompt.strip() else None
+        self._pictures: list[np.ndarray] = []
+
+    def see(self, frame: Frame) -> None:
+        if self._scorer and frame.sampled:
+            self._pictures.append(frame.rgb)
+
+    def figures(self) -> Values:
+        if self._scorer is None or not self._pictures:
+            return {"clip_score": None}
+        cosines = self._scorer(_spread(self._pictures, PICTURES), self._prompt)
+        return {"clip_score": float(np.mean([100 * max(0.0, cosine) for cosine in cosines]))}
 
 
 def _spread(pictures: Sequence[np.ndarray], count: int) -> list[np.ndarray]:

@@ -74,16 +74,19 @@ METRICS = (
 
 
 class Health:
-    """All gates of one video; `loops` says whether it promised to."""
+    """All gates of one video.
 
-    def __init__(self, *, loops: bool = False) -> None:
+    Whoever shows it a frame shows it to `motion` too, and to `loop`, which is there when the video
+    promised to loop: their figures are asked at the end.
+    """
+
+    def __init__(self, motion: Motion, loop: Loop | None = None) -> None:
         self._brightest, self._deviation, self._moved = 0, 0.0, 0.0
         self._first: Plane | None = None
         self._count = 0
         self._flat: list[tuple[float, float]] = []
         self._colours: list[float] = []
-        self._motion = Motion()
-        self._loop = Loop() if loops else None
+        self._motion, self._loop = motion, loop
 
     def see(self, frame: Frame) -> None:
         self._count += 1
@@ -96,9 +99,6 @@ class Health:
         if frame.sampled:
             self._flat.append(flatness(frame.small))
             self._colours.append(largest_colour(frame.rgb))
-        self._motion.see(frame)
-        if self._loop:
-            self._loop.see(frame)
 
     def passed(self) -> dict[str, bool]:
         """By gate; frozen, noise and loops are for videos of more than one frame."""

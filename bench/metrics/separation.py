@@ -20,7 +20,7 @@ import numpy as np
 
 from mlx_wan.files import complete_or_absent
 
-from .measure import METRICS, gates, measure
+from .measure import METRICS, measure_and_gate
 from .metric import Values
 
 GOOD = "20 steps"
@@ -150,8 +150,8 @@ def main() -> int:
                 path = options.folder / f"{variant.replace(' ', '-')}-{prompt.id}-{seed}.mp4"
                 if not path.exists():
                     make_clip(path, weights, prompt.text, steps, seed)
-                values = measure(path, prompt=prompt.text, loops=True)
-                clips.append(Clip(variant, prompt.id, values, gates(path, loops=True)))
+                told = measure_and_gate(path, prompt=prompt.text, loops=True)
+                clips.append(Clip(variant, prompt.id, *told))
                 print(path.name, file=sys.stderr)
     print(table(clips))
     return 0
