@@ -4,7 +4,6 @@ It is no part of the runs, so that neither its time nor its memory is in theirs.
 """
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from mlx_wan.errors import MlxWanError
@@ -12,6 +11,7 @@ from mlx_wan.presets import PRESETS
 
 from .folder import update_run
 from .results import RunResult, StoredExperiment, read_runs
+from .schedule import Run
 
 REFERENCE = "a"  # PSNR, SSIM and the like of the others are against this variant's video
 
@@ -24,24 +24,36 @@ def measure_runs(
 ) -> int:
     """Measure runs without metrics (all of them with `again`); returns how many were.
 
-    For the one that holds the folder's lock. A video that cannot be read fails its gates.
+    For the one that holds the folder's lock. A video that cannot be read fails its gates. A run
+    whose reference is another one by now, as when that had failed and was made again, is measured
+    again.
     """
-    from mlx_wan.bench.metrics import gates, measure
+    from mlx_wan.bench.metrics import measure_and_gate
 
     runs = read_runs(experiment)
     texts = {prompt.id: prompt.text for prompt in experiment.prompts}
-    todo = [run for run in runs if run.done and (again or not run.gates)]
+    references = _references(runs)
+    todo = [
+        run
+        for run in runs
+        if run.done
+        and (again or not run.gates or run.reference != _hash(references.get(run.run.name)))
+    ]
     for count, result in enumerate(todo, 1):
         assert result.video is not None
-        video, text = result.video, texts[result.run.prompt]
+        other = references.get(result.run.name)
         loops = _loops(experiment.variants[result.run.variant])
-        reference = _reference(result, runs)
         try:
-            metrics = measure(video, prompt=text, reference=reference, loops=loops)
-            changes: dict[str, Any] = {"metrics": metrics, "gates": gates(video, loops=loops)}
+            metrics, gates = measure_and_gate(
+                result.video,
+                prompt=texts[result.run.prompt],
+                reference=other.video if other else None,
+                loops=loops,
+            )
+            changes: dict[str, Any] = {"metrics": metrics, "gates": gates}
         except MlxWanError as error:
             changes = {"metrics": {}, "gates": {"readable": False}, "metrics_error": str(error)}
-        update_run(result, changes)
+        update_run(result, changes | {"reference": _hash(other)})
         report(count, len(todo))
     return len(todo)
 
@@ -53,12 +65,22 @@ def _loops(about: dict[str, Any]) -> bool:
     return preset is not None and preset.loops and length == preset.num_frames
 
 
-def _reference(result: RunResult, runs: Sequence[RunResult]) -> Path | None:
-    """The first variant's video of the same prompt, seed and repeat; none for itself."""
-    own = result.run
-    for other in runs:
-        run = other.run
-        same = (run.prompt, run.seed, run.repeat) == (own.prompt, own.seed, own.repeat)
-        if same and run.variant == REFERENCE != own.variant:
-            return other.video
-    return None
+def _hash(reference: RunResult | None) -> str | None:
+    return reference.hashes.get("video") if reference else None
+
+
+def _references(runs: Sequence[RunResult]) -> dict[str, RunResult]:
+    """By a run's name the first variant's finished run of the same prompt, seed and repeat.
+
+    None for those of the first variant itself.
+    """
+    first = {_question(one.run): one for one in runs if one.done and one.run.variant == REFERENCE}
+    return {
+        one.run.name: first[_question(one.run)]
+        for one in runs
+        if one.run.variant != REFERENCE and _question(one.run) in first
+    }
+
+
+def _question(run: Run) -> tuple[str, int, int]:
+    return run.prompt, run.seed, run.repeat

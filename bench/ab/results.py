@@ -60,6 +60,7 @@ class RunResult:
     started: str
     finished: str
     earlier_errors: tuple[str, ...] = ()  # of tries before this one
+    reference: str | None = None  # the SHA-256 of the video its metrics compare with
 
     @property
     def done(self) -> bool:
@@ -204,6 +205,7 @@ def read_run(folder: Path, experiment: StoredExperiment) -> RunResult:
         health=check.optional_text("health"),
         metrics=check.metrics("metrics"),
         gates=check.gates("gates"),
+        reference=check.optional_text("reference"),
         earlier_errors=check.text_list("earlier_errors"),
         commit=check.optional_text("commit"),
         started=check.text("started"),
