@@ -2,13 +2,14 @@
 
 import fcntl
 import hashlib
+import json
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from .errors import BadFileError, MlxWanError, UsageError
 
@@ -39,6 +40,22 @@ def complete_or_absent(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # the disk itself may have failed
             partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> Path:
+    """Put `data` at `path` as JSON, whole or not at all; returns `path`."""
+    with complete_or_absent(path) as partial:
+        partial.write_bytes(json_bytes(data))
+    return path
+
+
+def json_bytes(data: Mapping[str, Any]) -> bytes:
+    """As JSON in UTF-8. Half a character, as paths may hold, becomes an escape."""
+    text = json.dumps(data, indent=2, ensure_ascii=False)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(data, indent=2).encode()
 
 
 def from_source(items: Iterable[T]) -> Iterator[T]:

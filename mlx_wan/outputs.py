@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from .errors import MlxWanError, UsageError
-from .files import check_writable, free_name
+from .files import check_writable, free_name, write_json
 from .home import expanded
-from .record import write_record
 
 
 def free_output(output: str | None, stem: str, stage: str, *beside: str) -> Path:
@@ -67,7 +66,7 @@ def keep(
         while True:
             final = free_name(video, *beside)
             record = make_record(final)
-            write_record(record, record_file)
+            write_json(record_file, record)
             if _link_all([record_file, *files[1:], unchecked], final):
                 return final, record
     finally:

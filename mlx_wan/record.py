@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from .errors import UsageError
-from .files import complete_or_absent, read_small
+from .files import read_small
 from .request import Request
 from .settings import has_type, shown
 
@@ -70,24 +70,6 @@ def build_record(
             "device": mx.default_device().type.name,
         },
     }
-
-
-def write_record(record: dict[str, Any], path: Path) -> Path:
-    """Write `record` as JSON at `path`, complete or not at all."""
-    with complete_or_absent(path) as partial:
-        partial.write_bytes(dumped(record))
-    return path
-
-
-def dumped(record: dict[str, Any]) -> bytes:
-    """The record as JSON in UTF-8."""
-    text = json.dumps(record, indent=2, ensure_ascii=False)
-    try:
-        return text.encode()
-    except (
-        UnicodeEncodeError
-    ):  # half a character (in a path), which JSON can only hold as an escape
-        return json.dumps(record, indent=2).encode()
 
 
 def read_record_plan(data: dict[str, Any]) -> "Plan":

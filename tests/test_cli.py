@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from mlx_wan.cli.main import run
-from mlx_wan.record import read_json, write_record
+from mlx_wan.files import write_json
+from mlx_wan.record import read_json
 
 SMALL = ["--width", "32", "--height", "32", "--num-frames", "5", "--steps", "2"]
 BOTH_IMAGES = ["--image", "fox.png", "--last-image", "fox.png"]
@@ -232,4 +233,4 @@ def test_terminal_codes_in_a_prompt_are_not_printed(here, tiny_models, capsys):
 
 def test_a_path_that_is_no_unicode_stops_no_record(tmp_path):
     record = {"font": "\udcff.ttf", "title": "größer"}
-    assert read_json(write_record(record, tmp_path / "v.json")) == record
+    assert read_json(write_json(tmp_path / "v.json", record)) == record

@@ -1,6 +1,7 @@
 """Small files from outside, and files that are whole or absent."""
 
 import errno
+import json
 import os
 import resource
 import signal
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from mlx_wan.errors import BadFileError, MlxWanError, UsageError
-from mlx_wan.files import MissingFileError, locked, read_small
+from mlx_wan.files import MissingFileError, locked, read_small, write_json
 from mlx_wan.studio.clips import read_clip, write_clip
 from mlx_wan.studio.video_io import save_video
 
@@ -157,3 +158,16 @@ def test_what_cannot_be_locked_is_told(what, tmp_path):
         lock(path, hint="give another")
     assert told.value.hint == "give another"
     assert mine.read_text() == "mine" and not (tmp_path / "nothing").exists()
+
+
+def test_json_is_written_whole_and_not_through_a_link(tmp_path):
+    path, mine = tmp_path / "a.json", tmp_path / "mine"
+    mine.write_text("mine")
+    path.symlink_to(mine)
+    assert write_json(path, {"path": "é\ud800"}) == path
+    assert json.loads(path.read_bytes()) == {"path": "é\ud800"}
+    assert mine.read_text() == "mine"
+    with pytest.raises(TypeError):
+        write_json(path, {"path": object()})
+    assert json.loads(path.read_bytes())["path"][0] == "é"
+    assert sorted(tmp_path.iterdir()) == [path, mine]

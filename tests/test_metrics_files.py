@@ -17,6 +17,7 @@ from mlx_wan.bench.metrics import (
     measure_and_gate,
     not_run,
     vbench,
+    vbench_scores,
 )
 from mlx_wan.bench.metrics.frames import frames_of, read_frames
 from mlx_wan.bench.metrics.legibility import legibility
@@ -253,7 +254,7 @@ def test_vbench_goes_out_and_comes_back(tmp_path, monkeypatch):
     folder = tmp_path / "out; rm -rf"  # a name that a shell would take for more
     vbench.export_videos([(video, f"prompt {video.parent.name}") for video in videos], folder)
     assert vbench.store(folder, vbench.run_vbench(folder, fake)) == 2
-    assert vbench.stored(videos[1])["vbench_imaging_quality"] == 0.5
+    assert vbench_scores.stored(videos[1])["vbench_imaging_quality"] == 0.5
     values = measure(videos[0], prompt="")
     assert (values["vbench_imaging_quality"], values["vbench_dynamic_degree"]) == (0.25, 1)
     assert values["vbench_aesthetic_quality"] is None
@@ -281,14 +282,14 @@ def test_vbench_that_fails_is_said_so(tmp_path):
 def test_hostile_results_are_refused(tmp_path, text):
     (tmp_path / "r.json").write_text(text)
     with pytest.raises(BadFileError, match=r"r\.json"):
-        vbench.read_results(tmp_path / "r.json")
+        vbench_scores.read_results(tmp_path / "r.json")
 
 
 @pytest.mark.parametrize("value", ["NaN", "1e999", "null", '"0.5"', "1e300", "[1]", "9" * 400])
 def test_scores_that_are_no_numbers_are_none(tmp_path, value):
     one = f'{{"video_path": "../../x/00000.mp4", "video_results": {value}}}'
     (tmp_path / "r.json").write_text(f'{{"imaging_quality": [1, [{one}]]}}')
-    assert vbench.read_results(tmp_path / "r.json") == {
+    assert vbench_scores.read_results(tmp_path / "r.json") == {
         "00000.mp4": {"vbench_imaging_quality": None}
     }
 
@@ -300,3 +301,20 @@ def test_frames_have_the_colours_that_were_saved(tmp_path):
     assert len(frames) == 4 and frames[0].fps == 16
     for y, x in ((24, 24), (24, 72), (72, 48)):
         assert np.abs(frames[2].rgb[y, x] - colours[0, y, x]).max() <= 4
+
+
+def test_scores_beside_a_video_are_replaced_whole_and_read_with_care(tmp_path):
+    video = saved(tmp_path / "video.mp4", scene(2, count=5))
+    mine = tmp_path / "mine"
+    mine.write_text("mine")
+    (tmp_path / "vbench.json").symlink_to(mine)
+    out = tmp_path / "out"
+    vbench.export_videos([(video, "a prompt")], out)
+    found = {"00000.mp4": {"vbench_imaging_quality": 0.5}, "unknown.mp4": {}}
+    assert vbench_scores.store(out, found) == 1
+    assert mine.read_text() == "mine"
+    assert vbench_scores.stored(video)["vbench_imaging_quality"] == 0.5
+    for text in ('{"a": NaN}', '{"a": 1, "a": 2}', "[]", "[" * 100_000, "\xff"):
+        (tmp_path / "vbench.json").write_text(text, encoding="latin-1")
+        with pytest.raises(BadFileError, match=r"vbench\.json holds no scores"):
+            vbench_scores.stored(video)

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from mlx_wan.errors import UsageError
+from mlx_wan.files import write_json
 
 from .experiment import Experiment, Plans, describe, difference
-from .folder import UNFINISHED, locked, write_experiment
+from .folder import UNFINISHED, locked
 from .results import (
     EXPERIMENT,
     StoredExperiment,
@@ -55,7 +56,7 @@ def compare(
 def begin(folder: Path, here: dict[str, Any]) -> None:
     """Write the experiment, or check that it is the one that is there."""
     if not (folder / EXPERIMENT).exists():
-        write_experiment(folder, here)
+        write_json(folder / EXPERIMENT, here)
         return
     there = read_experiment(folder).data
     if found := difference(there, here):

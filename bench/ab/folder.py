@@ -9,11 +9,10 @@ from typing import Any
 
 from mlx_wan import files
 from mlx_wan.errors import MlxWanError
-from mlx_wan.files import complete_or_absent, make_folder
-from mlx_wan.record import dumped
+from mlx_wan.files import make_folder, write_json
 
 from .checks import read_object
-from .results import EXPERIMENT, RUN, RUNS, RunResult
+from .results import RUN, RUNS, RunResult
 from .schedule import Run
 
 UNFINISHED = ".*.partial"
@@ -30,15 +29,6 @@ def locked(folder: Path) -> Iterator[None]:
     make_folder(folder, hint)
     with files.locked(folder / ".lock", busy=busy, hint=hint):
         yield
-
-
-def write_experiment(folder: Path, data: Mapping[str, Any]) -> None:
-    write_json(folder / EXPERIMENT, data)
-
-
-def write_json(file: Path, data: Mapping[str, Any]) -> None:
-    with complete_or_absent(file) as partial:
-        partial.write_bytes(dumped(dict(data)))
 
 
 def work_folder(folder: Path, run: Run) -> Path:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from mlx_wan.errors import BadFileError
 
-from . import clip_score, health, legibility, loop, motion, picture, reference, temporal, vbench
+from . import clip_score, health, legibility, loop, motion, picture, reference, temporal
+from . import vbench_scores as vbench
 from .frames import Frame, read_frames
 from .metric import Metric, Values, Watcher
 

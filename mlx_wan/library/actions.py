@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mlx_wan.errors import MlxWanError, UsageError
-from mlx_wan.files import file_sha256
-from mlx_wan.record import RECORD_FORMAT, RECORD_VERSION, dumped, new_id, read_json
+from mlx_wan.files import file_sha256, json_bytes
+from mlx_wan.record import RECORD_FORMAT, RECORD_VERSION, new_id, read_json
 
 from . import moves
 from .copying import ChangedFileError
@@ -50,7 +50,7 @@ def add(library: Library, video: Path, record_path: Path | None, stage: str) -> 
     with library.locked():
         beside = (library.root / path).with_suffix(".json")
         if not beside.exists() or read_json(beside) != record:
-            write_whole(beside, dumped(record))
+            write_whole(beside, json_bytes(record))
         entry = entry_of(record, library.root, path, archived=False)
         library.index.put(entry)
     return entry

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from mlx_wan.errors import MlxWanError, UsageError
-from mlx_wan.record import dumped, read_json
+from mlx_wan.files import json_bytes
+from mlx_wan.record import read_json
 
 from .copying import copy_file
 from .entry import Entry, entry_of
@@ -116,7 +117,7 @@ def change_record(
         with _disk_errors(entry.root, entry.video.name, "changed"):
             write_journal(journal, library.root)
             try:
-                write_whole(entry.record_path, dumped(record))
+                write_whole(entry.record_path, json_bytes(record))
             finally:
                 _finish(library, journal)
     return current(library, entry)

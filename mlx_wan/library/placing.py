@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from mlx_wan.files import free_name
-from mlx_wan.record import dumped, read_json
+from mlx_wan.files import free_name, json_bytes
+from mlx_wan.record import read_json
 
 from .journal import Journal, Spot, write_journal
 from .places import sync_folder, write_whole
@@ -68,7 +68,7 @@ def _name_record(library: Library, journal: Journal) -> None:
 def write_named_record(library: Library, journal: Journal, record: dict[str, Any]) -> None:
     assert journal.target is not None
     record = record | {"video": Path(journal.target.path).name}
-    write_whole(hidden(library, journal, ".json"), dumped(record))
+    write_whole(hidden(library, journal, ".json"), json_bytes(record))
 
 
 def hidden(library: Library, journal: Journal, suffix: str) -> Path:

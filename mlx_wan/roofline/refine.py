@@ -13,7 +13,7 @@ from statistics import median
 from typing import Any
 
 from mlx_wan.errors import MlxWanError
-from mlx_wan.files import complete_or_absent, read_small
+from mlx_wan.files import read_small, write_json
 from mlx_wan.home import home
 from mlx_wan.plan import Plan
 from mlx_wan.tensorfile import strict_json
@@ -45,8 +45,8 @@ def remember(plan: Plan, predicted: dict[str, float], measured: dict[str, float]
     known[key] = ratios  # the newest last
     kept = dict(list(known.items())[-_MAX_ENTRIES:])
     data = {"format": FORMAT, "version": VERSION, "runs": kept}
-    with suppress(MlxWanError), complete_or_absent(_file()) as partial:
-        partial.write_text(json.dumps(data, indent=1), encoding="utf-8")
+    with suppress(MlxWanError):
+        write_json(_file(), data)
 
 
 def beside(

@@ -1,13 +1,12 @@
 """The calibration on disk: `calibration.json` in MLX_WAN_HOME, of this machine or refused."""
 
-import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from mlx_wan.errors import BadFileError, MlxWanError
-from mlx_wan.files import MissingFileError, complete_or_absent, read_small
+from mlx_wan.files import MissingFileError, read_small, write_json
 from mlx_wan.home import home
 from mlx_wan.tensorfile import strict_json
 
@@ -41,10 +40,7 @@ def write_calibration(rates: Rates) -> Path:
         "versions": versions(),
         "rates": asdict(rates),
     }
-    path = calibration_file()
-    with complete_or_absent(path) as partial:
-        partial.write_text(json.dumps(data, indent=1), encoding="utf-8")
-    return path
+    return write_json(calibration_file(), data)
 
 
 def read_calibration() -> Calibration | None:

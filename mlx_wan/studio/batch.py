@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mlx_wan.errors import MlxWanError, UsageError
-from mlx_wan.files import complete_or_absent
+from mlx_wan.files import write_json
 from mlx_wan.home import expanded, home
 from mlx_wan.record import read_json
 from mlx_wan.settings import shown
@@ -115,8 +115,7 @@ class Progress:
     def finished(self, item: Item, video: str, id: str | None) -> None:
         """Remember it at once: the next item may be the one that is killed."""
         self._done[item.key] = {"path": str(Path(video).absolute()), "id": id}
-        with complete_or_absent(self.path) as partial:
-            partial.write_text(json.dumps({"done": self._done}), encoding="utf-8")
+        write_json(self.path, {"done": self._done})
 
 
 def _data_entries(path: Path) -> list[tuple[int | None, Any]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlx_wan.errors import MlxWanError
-from mlx_wan.files import complete_or_absent
+from mlx_wan.files import write_json
 from mlx_wan.home import home
 from mlx_wan.plan import Plan
 
@@ -57,8 +57,8 @@ def learn(production: "Production", seconds: dict[str, float]) -> None:
     known = _known()
     for key, rate in spent.items():
         known[key] = rate if key not in known else known[key] + _NEWEST * (rate - known[key])
-    with suppress(MlxWanError), complete_or_absent(_file()) as partial:
-        partial.write_text(json.dumps(known, indent=1), encoding="utf-8")
+    with suppress(MlxWanError):
+        write_json(_file(), known)
 
 
 def spoken(seconds: float | None) -> str:

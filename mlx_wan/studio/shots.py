@@ -17,7 +17,7 @@ import numpy as np
 
 from mlx_wan.errors import GenerationError, MlxWanError
 from mlx_wan.events import Event, Report, ignore
-from mlx_wan.files import complete_or_absent, file_sha256
+from mlx_wan.files import complete_or_absent, file_sha256, write_json
 from mlx_wan.geometry import multiples
 from mlx_wan.loading import ModelFolder, network_config
 from mlx_wan.memory import available_memory, check_fits, predict, text_tokens
@@ -210,8 +210,7 @@ def _render(
         "seconds": rendering.measure.seconds,
         "peak_memory": rendering.measure.peak_memory,
     }
-    with complete_or_absent(path.with_suffix(".json")) as partial:
-        partial.write_text(json.dumps(facts))
+    write_json(path.with_suffix(".json"), facts)
     return facts
 
 
