@@ -118,9 +118,10 @@ def predict(
     encode = int(margin * reads.text_memory(folder, texts, image))
     if image:
         first_frame = _vae_weights(folder, decode=False)
-        first_frame += int(margin * _vae_working_set(folder, width, height, decode=False))
+        first_frame += int(margin * _vae_working_set(folder, width, height, 1, decode=False))
         encode = max(encode, first_frame)
-    decode = _vae_working_set(folder, width, height, decode=True) + 2 * _FLOAT32 * prod(shape)
+    decode = _vae_working_set(folder, width, height, num_frames, decode=True)
+    decode += 2 * _FLOAT32 * prod(shape)
     denoise = sum(weights) if fits_both else max(weights)
     return MemoryPlan(
         encode=encode,
@@ -235,12 +236,17 @@ def _vae_weights(folder: ModelFolder, decode: bool) -> int:
     return int(loaded_bytes(vae) * (share(network_config(vae)) if share else 1.0))
 
 
-def _vae_working_set(folder: ModelFolder, width: int, height: int, decode: bool) -> int:
-    """Bytes of the streaming VAE at its top stage; frames come and leave a few at a time."""
+def _vae_working_set(
+    folder: ModelFolder, width: int, height: int, num_frames: int, decode: bool
+) -> int:
+    """Bytes of the streaming VAE at its top stage; frames come and leave a few at a time.
+
+    Only an attention over time keeps something of every frame.
+    """
     vae = folder["vae"]
     module = network_module(vae)
     estimate = module.decode_memory if decode else module.encode_memory
-    return int(estimate(network_config(vae), height, width, _compute_bytes(vae)))
+    return int(estimate(network_config(vae), height, width, _compute_bytes(vae), num_frames))
 
 
 def _compute_bytes(component: Component) -> int:

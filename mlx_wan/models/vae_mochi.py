@@ -14,7 +14,6 @@ from math import isfinite, prod
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
-from mlx.utils import tree_flatten
 
 from mlx_wan.cpu import silu
 from mlx_wan.errors import ModelError, UsageError
@@ -36,6 +35,7 @@ from .vae_wan_stream import (
     decode_stream,
     depth_first,
     encode_stream,
+    parameter_count,
     small_cache,
 )
 
@@ -268,10 +268,5 @@ def encode_share(config: MochiVAEConfig) -> float:
 
 def decode_share(config: MochiVAEConfig) -> float:
     """The part of the weights that decoding reads."""
-    encoder, decoder = (_parameter_count(half(config)) for half in (Encoder, Decoder))
+    encoder, decoder = (parameter_count(half(config)) for half in (Encoder, Decoder))
     return decoder / (encoder + decoder)
-
-
-def _parameter_count(network: nn.Module) -> int:
-    weights: dict[str, mx.array] = dict(tree_flatten(network.parameters()))
-    return sum(value.size for value in weights.values())

@@ -23,7 +23,7 @@ def decode_work(config: "MochiVAEConfig", height: int, width: int, num_frames: i
     ops = [work.linear(pixels, config.z_dim, dims[0], frames)]
     chunks = frames
     for i, (dim, count) in enumerate(zip(dims, (first + second, *others), strict=True)):
-        ops += _residual_work(dim, count, frames, pixels, chunks)
+        ops += residual_work(dim, count, frames, pixels, chunks)
         if i < len(temporal):
             columns = dims[i + 1] * temporal[i] * 4
             ops.append(work.linear(frames * pixels / chunks, dim, columns, chunks))
@@ -44,7 +44,7 @@ def encode_work(config: "MochiVAEConfig", height: int, width: int, num_frames: i
     ops = [
         work.elementwise(work.ACTIVATION, 12 * frames * pixels / chunks, chunks),
         work.linear(frames * pixels / chunks, 15, dim, chunks),
-        *_residual_work(dim, first, frames, pixels, chunks),
+        *residual_work(dim, first, frames, pixels, chunks),
     ]
     for in_dim, out_dim, count, temporal in zip(
         config.encoder_dims, config.encoder_dims[1:], between, config.temporal, strict=False
@@ -52,7 +52,7 @@ def encode_work(config: "MochiVAEConfig", height: int, width: int, num_frames: i
         frames, pixels = 1 + (frames - 1) // temporal, pixels // 4
         rows = frames * pixels / chunks
         ops.append(work.linear(rows, in_dim * temporal * 4, out_dim, chunks))
-        ops += _residual_work(out_dim, count, frames, pixels, chunks)
+        ops += residual_work(out_dim, count, frames, pixels, chunks)
         ops.append(work.linear(rows, out_dim, out_dim, 4 * count * chunks))
         lines = out_dim // HEAD_DIM * pixels  # of each head and pixel: one look back for each frame
         seen = frames * (frames + 1) / 2
@@ -62,7 +62,7 @@ def encode_work(config: "MochiVAEConfig", height: int, width: int, num_frames: i
     return ops
 
 
-def _residual_work(dim: int, count: int, frames: int, pixels: int, chunks: int) -> list[Op]:
+def residual_work(dim: int, count: int, frames: int, pixels: int, chunks: int) -> list[Op]:
     elements = frames * pixels * dim / chunks
     return [
         work.conv3d(frames / chunks, pixels, dim, dim, 2 * count * chunks),
@@ -72,8 +72,13 @@ def _residual_work(dim: int, count: int, frames: int, pixels: int, chunks: int) 
     ]
 
 
-def decode_memory(config: "MochiVAEConfig", height: int, width: int, itemsize: int = 4) -> int:
-    """Bytes alive at the peak of decoding to frames of this size, beside the weights."""
+def decode_memory(
+    config: "MochiVAEConfig", height: int, width: int, itemsize: int = 4, num_frames: int = 1
+) -> int:
+    """Bytes alive at the peak of decoding to frames of this size, beside the weights.
+
+    The same for any number of frames.
+    """
     pixels = height // config.stride[1] * (width // config.stride[2])
     dims, temporal = config.decoder_dims[::-1], (*config.temporal[::-1], 1)
     blocks = config.num_blocks[::-1]

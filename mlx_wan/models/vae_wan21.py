@@ -15,7 +15,7 @@ from .vae_wan_blocks import (
     Upsample,
     middle,
 )
-from .vae_wan_stream import Network, StreamingVAE, check_config
+from .vae_wan_stream import Network, StreamingVAE, check_config, parameter_count
 from .vae_wan_work import network_work
 
 
@@ -93,13 +93,23 @@ class WanVAE21(StreamingVAE):
         super().__init__(config, Encoder(config), Decoder(config))
 
 
-def encode_memory(config: WanVAE21Config, height: int, width: int, itemsize: int = 4) -> int:
-    """Bytes alive at the peak of encoding frames of this size, beside the weights."""
+def encode_memory(
+    config: WanVAE21Config, height: int, width: int, itemsize: int = 4, num_frames: int = 1
+) -> int:
+    """Bytes alive at the peak of encoding frames of this size, beside the weights.
+
+    The same for any number of frames.
+    """
     return Encoder(config).working_set(height * width, config.stride[0], itemsize)
 
 
-def decode_memory(config: WanVAE21Config, height: int, width: int, itemsize: int = 4) -> int:
-    """Bytes alive at the peak of decoding to frames of this size, beside the weights."""
+def decode_memory(
+    config: WanVAE21Config, height: int, width: int, itemsize: int = 4, num_frames: int = 1
+) -> int:
+    """Bytes alive at the peak of decoding to frames of this size, beside the weights.
+
+    The same for any number of frames.
+    """
     _, row, column = config.stride
     pixels = height // row * (width // column)
     return Decoder(config).working_set(pixels, config.stride[0], itemsize)
@@ -112,7 +122,7 @@ def encode_share(config: WanVAE21Config) -> float:
 
 def decode_share(config: WanVAE21Config) -> float:
     """The part of the weights that decoding reads."""
-    encoder, decoder = (net(config).parameter_count() for net in (Encoder, Decoder))
+    encoder, decoder = (parameter_count(net(config)) for net in (Encoder, Decoder))
     return decoder / (encoder + decoder)
 
 

@@ -19,7 +19,7 @@ from .vae_wan_blocks import (
     duplicate_up,
     middle,
 )
-from .vae_wan_stream import Network, StreamingVAE, check_config
+from .vae_wan_stream import Network, StreamingVAE, check_config, parameter_count
 from .vae_wan_work import network_work
 
 
@@ -180,15 +180,25 @@ class WanVAE22(StreamingVAE):
         return x.reshape(b, t, h * p, w * p, c // p**2)
 
 
-def encode_memory(config: WanVAE22Config, height: int, width: int, itemsize: int = 4) -> int:
-    """Bytes alive at the peak of encoding frames of this size, beside the weights."""
+def encode_memory(
+    config: WanVAE22Config, height: int, width: int, itemsize: int = 4, num_frames: int = 1
+) -> int:
+    """Bytes alive at the peak of encoding frames of this size, beside the weights.
+
+    The same for any number of frames.
+    """
     pixels = height // config.patch_size * (width // config.patch_size)
     frames = 3 * config.stride[0] * height * width * itemsize  # whole, and as patches
     return Encoder(config).working_set(pixels, config.stride[0], itemsize) + 3 * frames
 
 
-def decode_memory(config: WanVAE22Config, height: int, width: int, itemsize: int = 4) -> int:
-    """Bytes alive at the peak of decoding to frames of this size, beside the weights."""
+def decode_memory(
+    config: WanVAE22Config, height: int, width: int, itemsize: int = 4, num_frames: int = 1
+) -> int:
+    """Bytes alive at the peak of decoding to frames of this size, beside the weights.
+
+    The same for any number of frames.
+    """
     _, row, column = config.stride
     pixels = height // row * (width // column)
     return Decoder(config).working_set(pixels, config.stride[0], itemsize)
@@ -201,7 +211,7 @@ def encode_share(config: WanVAE22Config) -> float:
 
 def decode_share(config: WanVAE22Config) -> float:
     """The part of the weights that decoding reads."""
-    encoder, decoder = (net(config).parameter_count() for net in (Encoder, Decoder))
+    encoder, decoder = (parameter_count(net(config)) for net in (Encoder, Decoder))
     return decoder / (encoder + decoder)
 
 

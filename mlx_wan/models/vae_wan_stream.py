@@ -84,11 +84,6 @@ class Network(nn.Module):
             peak = max(peak, int(self.alive * largest * once * itemsize))
         return kept + max(peak, _upsampling_weights(self) * itemsize)
 
-    def parameter_count(self) -> int:
-        """How many numbers its weights are."""
-        weights: dict[str, mx.array] = dict(tree_flatten(self.parameters()))
-        return sum(value.size for value in weights.values())
-
     def _by_rate(self) -> tuple[list[nn.Module], ...]:
         layers = self.layers()
         timed = [
@@ -160,6 +155,12 @@ class StreamingVAE(nn.Module):
     @property
     def _std(self) -> mx.array:
         return mx.array(self.config.latents_std)
+
+
+def parameter_count(network: nn.Module) -> int:
+    """How many numbers its weights are."""
+    weights: dict[str, mx.array] = dict(tree_flatten(network.parameters()))
+    return sum(value.size for value in weights.values())
 
 
 def encode_stream(
