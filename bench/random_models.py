@@ -1,7 +1,7 @@
 """Converted models of random weights, larger than wan-mini, for benches of time and memory."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import mlx.core as mx
 from mlx.utils import tree_flatten
 
 from mlx_wan.bench.synthetic import spiece_model
-from mlx_wan.loading import NETWORKS
+from mlx_wan.models import NETWORKS
 from mlx_wan.models.umt5 import UMT5Config, UMT5Encoder
 from mlx_wan.models.vae_wan21 import WanVAE21, WanVAE21Config
 from mlx_wan.models.vae_wan22 import WanVAE22, WanVAE22Config
@@ -72,19 +72,28 @@ MODELS: dict[str, tuple[str, dict[str, Part]]] = {
 def build(name: str, folder: Path, dtype: str = "float32") -> Path:
     """Write one of MODELS to `folder` as `mlx-wan convert` would; returns the folder."""
     preset, parts = MODELS[name]
+    networks = {part: (network, make(config)) for part, (network, config, make) in parts.items()}
+    return write_folder(folder, preset, networks, dtype)
+
+
+def write_folder(
+    folder: Path, preset: str, networks: Mapping[str, tuple[str, Any]], dtype: str = "float32"
+) -> Path:
+    """Networks of any sizes, with what weights they have, as a converted model with a small
+    SentencePiece tokenizer; `networks` are name -> (name in NETWORKS, the network)."""
     components: dict[str, Any] = {}
-    for part, (network, config, network_class) in parts.items():
-        assert network in NETWORKS
+    for part, (name, network) in networks.items():
+        assert name in NETWORKS
         (folder / part).mkdir(parents=True)
         weights = {
             key: value.astype(getattr(mx, dtype))
-            for key, value in dict(tree_flatten(network_class(config).parameters())).items()
+            for key, value in dict(tree_flatten(network.parameters())).items()
         }
         file = f"{part}/model.safetensors"
         mx.save_safetensors(str(folder / file), weights, metadata={"format": "mlx"})
         components[part] = {
-            "network": network,
-            "config": asdict(config),
+            "network": name,
+            "config": asdict(network.config),
             "dtype": dtype,
             "quantization": None,
             "files": [file],

@@ -1,5 +1,6 @@
 """`mlx-wan plan`: what `generate` would do and need, without doing it."""
 
+from contextlib import nullcontext
 from typing import Annotated, Any
 
 import typer
@@ -40,4 +41,7 @@ def plan(
         from mlx_wan.roofline.chips import find_chip
 
         find_chip(chip)
-    show(planned(flags, Published(quantize)), as_json, predicted=True, chip=chip)
+    from mlx_wan.cpu import counting_for_gpu
+
+    with counting_for_gpu() if chip is not None else nullcontext():
+        show(planned(flags, Published(quantize)), as_json, predicted=True, chip=chip)

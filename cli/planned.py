@@ -58,6 +58,11 @@ def plan_values(
     """The plan or production for settings by name, as in a config file or a batch."""
     form = _format(values)
     if form is not None:
+        if published is not None and published.bits is not None:
+            raise UsageError(
+                "--quantize plans a published model's own frames",
+                "give --model, as in --model mochi-1, and no --format",
+            )
         return _production(values, form, limit)
     for name in _FINISHED_ONLY:
         if values.pop(name, None) is not None:

@@ -7,8 +7,9 @@ are the plain MLX ones.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -31,9 +32,23 @@ TINY_SCORE = -110.0  # 2^-110 times anything ordinary is normal; subnormals are 
 _as_mlx = np.errstate(all="ignore")
 
 
+_for_gpu = False
+
+
 def is_cpu() -> bool:
     """Whether arrays made now are computed by the CPU backend."""
-    return mx.default_device().type == mx.DeviceType.cpu
+    return not _for_gpu and mx.default_device().type == mx.DeviceType.cpu
+
+
+@contextmanager
+def counting_for_gpu() -> Iterator[None]:
+    """For plans of another machine, with a GPU: memory is counted as there. Not for computing."""
+    global _for_gpu
+    before, _for_gpu = _for_gpu, True
+    try:
+        yield
+    finally:
+        _for_gpu = before
 
 
 # `reuse` in these functions: x is not needed any more, the result may take its memory.

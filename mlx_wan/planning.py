@@ -90,7 +90,7 @@ def plan_for(
     except MemoryPlanError as error:
         if not is_published(folder):
             raise
-        notes.append(f"not on this machine: {error.message}")
+        notes.append(f"more than this machine has: {error.message}")
     tokens = token_count(folder, shape)
     return Plan(
         model=preset.id,

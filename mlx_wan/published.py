@@ -3,6 +3,7 @@
 Sizes are counted from its networks' shapes, so nothing has to be downloaded for it.
 """
 
+import json
 import re
 from dataclasses import replace
 from typing import Any
@@ -44,7 +45,8 @@ def published_folder(preset: Preset, bits: int | None = None) -> ModelFolder:
     """The networks of a preset with the sizes they were published with, in 16 bits or fewer."""
     components = {}
     for name, (network, changes) in preset.components.items():
-        made = Component(name, network, dict(changes), "bfloat16", None, (), 0)
+        config = json.loads(json.dumps(dict(changes)))  # as a config.json has it
+        made = Component(name, network, config, "bfloat16", None, (), 0)
         components[name] = made if network in TOKENIZERS else _counted(made, bits)
     path = models_folder() / preset.id
     return ModelFolder(path, preset, components, f"{_PUBLISHED}{bits or 16}")

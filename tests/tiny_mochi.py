@@ -1,8 +1,10 @@
-"""Small real networks of Mochi with random weights, the same every time."""
+"""Small real networks of Mochi with random weights, the same every time, and models of them."""
 
+from pathlib import Path
 from typing import Any
 
 from mlx_wan.bench.networks_mochi import load, our_t5, our_transformer, our_vae, random_weights
+from mlx_wan.bench.random_models import write_folder
 
 TRANSFORMER: dict[str, Any] = {  # hidden layers are 8/3 of the widths, as in diffusers
     "dim": 24,
@@ -46,3 +48,13 @@ def vae(seed: int = 0, **changes: Any) -> Any:
     network = our_vae(VAE | changes)
     load(network, random_weights(network, seed))
     return network
+
+
+def model(folder: Path, preset: str = "mochi-1") -> str:
+    """A converted model of them, in our layout."""
+    networks = {
+        "transformer": ("mochi_transformer", transformer(1)),
+        "text_encoder": ("t5", t5(2, vocab_size=100, dim=TRANSFORMER["text_dim"])),
+        "vae": ("mochi_vae", vae(3)),
+    }
+    return str(write_folder(folder, preset, networks))

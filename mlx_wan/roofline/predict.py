@@ -58,8 +58,8 @@ def predict(
 ) -> Prediction:
     """What the plans, of one model, take here one after the other, or on a chip of the table.
 
-    Peak memory is this machine's. Raises UsageError for an unknown chip, and MlxWanError kinds for
-    a model that cannot be opened.
+    Peak memory is what the plans say. Raises UsageError for an unknown chip, and MlxWanError kinds
+    for a model that cannot be opened.
     """
     peaks = {s: max(plan.memory.stages()[s] for plan in plans) for s in STAGES}
     unknown = Prediction(None, peaks, "unknown", 0, None, _UNCALIBRATED)
