@@ -119,14 +119,20 @@ def load(network: Any, weights: Mapping[str, np.ndarray]) -> None:
     mx.eval(network.parameters())
 
 
-def to_layout(network: str, layout: str, weights: Mapping[str, np.ndarray]) -> Arrays:
-    """Our tensors by the names, in the axis order and joined as another layout has them."""
-    from mlx_wan.convert.keys_mochi import foreign_shape, from_ours, reorder
+def to_layout(
+    network: str, layout: str, weights: Mapping[str, np.ndarray], keys: Any = None
+) -> Arrays:
+    """Our tensors by the names, in the axis order and joined as another layout has them.
 
+    `keys`: the module of convert that knows the network, by default keys_mochi.
+    """
+    from mlx_wan.convert import keys_mochi
+
+    keys = keys or keys_mochi
     shares: dict[str, dict[int, np.ndarray]] = {}
-    for name, share in from_ours(network, layout, weights).items():
-        shape = foreign_shape(network, name, weights[name].shape)
-        array = reorder(network, name, shape).undo(weights[name]).reshape(shape)
+    for name, share in keys.from_ours(network, layout, weights).items():
+        shape = keys.foreign_shape(network, name, weights[name].shape)
+        array = keys.reorder(network, name, shape).undo(weights[name]).reshape(shape)
         shares.setdefault(share.name, {})[share.index] = array
     return {name: np.concatenate([of[i] for i in sorted(of)]) for name, of in shares.items()}
 
@@ -169,7 +175,7 @@ def diffusers_transformer(config: Mapping[str, Any], weights: Mapping[str, np.nd
         time_embed_dim=config.get("freq_dim", 256),
         max_sequence_length=config.get("text_len", 256),
     )
-    return _filled(model, to_layout("mochi_transformer", "diffusers", weights))
+    return filled(model, to_layout("mochi_transformer", "diffusers", weights))
 
 
 def diffusers_velocity(
@@ -210,7 +216,7 @@ def diffusers_vae(
         for block in model.decoder.up_blocks:
             block.forward = _dropping(block)
         model.drop_last_temporal_frames = False
-    return _filled(model, to_layout("mochi_vae", "diffusers", weights))
+    return filled(model, to_layout("mochi_vae", "diffusers", weights))
 
 
 def run_diffusers_vae(model: Any, task: str, given: np.ndarray) -> np.ndarray:
@@ -248,10 +254,10 @@ def transformers_t5(config: Mapping[str, Any], weights: Mapping[str, np.ndarray]
     )
     theirs = to_layout("t5", "diffusers", weights)
     theirs["encoder.embed_tokens.weight"] = theirs["shared.weight"]
-    return _filled(model, theirs)
+    return filled(model, theirs)
 
 
-def _filled(model: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+def filled(model: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     import torch
 
     model.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})  # strict

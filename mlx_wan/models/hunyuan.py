@@ -1,0 +1,539 @@
+"""HunyuanVideo 1.5's diffusion transformer: every block has one stream for the video and one of
+the same width for the text.
+
+Names and the order of operations are those of Tencent-Hunyuan/HunyuanVideo-1.5
+(hyvideo/models/transformers/hunyuanvideo_1_5_transformer.py); what it calls `img_x` and `txt_x` is
+`img.x` and `txt.x` here, and the final layer's shift and scale are apart. Channels are last, tokens
+travel as row chunks, as in wan.py. The residual, norms, modulation, rotary embedding and time
+embedding are float32; the matmuls of the blocks run in the weights' dtype.
+
+Text has no positions and padding is seen by nothing, so a prompt is its valid tokens alone: image,
+quoted texts, prompt. Only where the items of a batch differ in length are there padding and a mask.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+
+from mlx_wan import cpu
+from mlx_wan.attention import attention, row_chunks
+from mlx_wan.errors import UsageError
+from mlx_wan.roofline import work
+
+from .hunyuan_text import (
+    GlyphProjection,
+    HunyuanPrompt,
+    TokenRefiner,
+    Tokens,
+    VisionProjection,
+    key_bias,
+)
+from .layers import (
+    FeedForward,
+    TwoLinears,
+    Watch,
+    linear,
+    linear_float32,
+    rotary_by_axis,
+    show,
+    time_features,
+)
+from .patches import check_grid, patch_grid, unpatchify
+
+TEXT, GLYPH, VISION = range(3)  # rows of cond_type_embedding
+Time = float | np.ndarray | mx.array
+
+
+@dataclass(frozen=True)
+class HunyuanConfig:
+    """Sizes of one network. Inputs are noisy latents, an image's latents and where they count.
+
+    With `use_meanflow` the network is told the time a step leads to beside the one it starts from.
+    `rope_axes`: channels of a head that turn with time, row and column.
+    """
+
+    dim: int = 2048
+    ffn_dim: int = 8192
+    num_heads: int = 16
+    num_layers: int = 54
+    refiner_layers: int = 2
+    in_dim: int = 65
+    out_dim: int = 32
+    text_dim: int = 3584
+    text_len: int = 1000
+    glyph_dim: int = 1472
+    glyph_ffn_dim: int = 2048
+    glyph_len: int = 256
+    vision_dim: int = 1152
+    vision_len: int = 729
+    freq_dim: int = 256
+    rope_axes: tuple[int, int, int] = (16, 56, 56)
+    rope_theta: float = 256.0
+    eps: float = 1e-6
+    use_meanflow: bool = False
+    use_cond_type_embedding: bool = True
+
+    @property
+    def patch_size(self) -> tuple[int, int, int]:
+        return (1, 1, 1)
+
+    @property
+    def head_dim(self) -> int:
+        return self.dim // self.num_heads
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The modulation of every block at some timesteps, the same for all prompts.
+
+    times: each timestep with the one it leads to, None where the network is not told.
+    """
+
+    times: tuple[tuple[float, float | None], ...]
+    blocks: list[tuple[mx.array, mx.array]]  # video and text, each (S, 1, 6, dim)
+    final: mx.array  # (S, 1, 2, dim)
+
+    def find(self, timestep: np.ndarray, timestep_r: np.ndarray | None) -> int | None:
+        """The place of a time in the tables; without `timestep_r` of the first that fits."""
+        if timestep.size != 1 or (timestep_r is not None and timestep_r.size != 1):
+            return None
+        wanted = None if timestep_r is None else float(timestep_r.item())
+        for i, (time, time_r) in enumerate(self.times):
+            if time == float(timestep.item()) and wanted in (None, time_r):
+                return i
+        return None
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What a prompt and a size fix for a whole run (`HunyuanTransformer.condition`)."""
+
+    grid: tuple[int, int, int]  # latent size
+    rotary: mx.array  # (L, 1, head_dim / 2) complex
+    others: mx.array | None  # (B, m, dim): the tokens of the image and of quoted texts
+    prompt: mx.array  # (B, n, dim): the prompt's, before the refiner
+    pooled: mx.array  # (B, dim): the prompt as the refiner is told it
+    prompt_bias: mx.array | None  # (B, 1, 1, n): minus infinity for padding
+    bias: mx.array | None  # (B, 1, 1, L + m + n)
+    tables: Tables | None = None
+
+
+# --- parts -------------------------------------------------------------------------------------
+
+
+class Stream(nn.Module):
+    """One stream's half of a block: projections, feed-forward and their modulation."""
+
+    def __init__(self, config: HunyuanConfig):
+        super().__init__()
+        dim, self.eps, self.num_heads = config.dim, config.eps, config.num_heads
+        self.mod = nn.Linear(dim, 6 * dim)
+        self.attn_q = nn.Linear(dim, dim)
+        self.attn_k = nn.Linear(dim, dim)
+        self.attn_v = nn.Linear(dim, dim)
+        self.attn_q_norm = nn.RMSNorm(config.head_dim, config.eps)
+        self.attn_k_norm = nn.RMSNorm(config.head_dim, config.eps)
+        self.attn_proj = nn.Linear(dim, dim)
+        self.mlp = FeedForward(dim, config.ffn_dim)
+
+    def modulation(self, c: mx.array) -> mx.array:
+        """silu(time) (..., dim) -> (..., 6, dim), float32: shift, scale and gate of the attention,
+        then those of the feed-forward."""
+        return linear_float32(self.mod, c).reshape(*c.shape[:-1], 6, -1)
+
+    def qkv(
+        self, x: mx.array, modulation: mx.array, rotary: mx.array | None = None
+    ) -> tuple[mx.array, ...]:
+        """(B, rows, dim) -> q, k, v (B, rows, heads, head_dim) in the compute dtype."""
+        shift, scale = mx.split(modulation[:, :2], 2, axis=1)  # (B, 1, dim)
+        x = cpu.layer_norm(x, 1 + scale, shift, self.eps)
+        v = linear(self.attn_v, x)
+        q, k = (
+            cpu.rms_norm(linear(layer, x), norm.weight, self.eps, rotary, reuse=True)
+            for layer, norm in (
+                (self.attn_q, self.attn_q_norm),
+                (self.attn_k, self.attn_k_norm),
+            )
+        )
+        shape = (*x.shape[:2], self.num_heads, -1)
+        return tuple(a.astype(v.dtype).reshape(shape) for a in (q, k, v))
+
+    def __call__(self, x: mx.array, attended: mx.array, modulation: mx.array) -> mx.array:
+        """The residual (B, rows, dim) after attention and feed-forward."""
+        gate, shift, scale, gate_ff = mx.split(modulation[:, 2:], 4, axis=1)
+        x = x + linear(self.attn_proj, attended).astype(mx.float32) * gate
+        h = self.mlp(cpu.layer_norm(x, 1 + scale, shift, self.eps))
+        return x + h.astype(mx.float32) * gate_ff
+
+
+class Block(nn.Module):
+    """Attention over both streams together, then each goes its own way."""
+
+    def __init__(self, config: HunyuanConfig):
+        super().__init__()
+        self.scale = config.head_dim**-0.5
+        self.img = Stream(config)
+        self.txt = Stream(config)
+
+    def modulation(self, c: mx.array) -> tuple[mx.array, mx.array]:
+        return self.img.modulation(c), self.txt.modulation(c)
+
+    def __call__(
+        self,
+        x: list[mx.array],
+        y: mx.array,
+        rows: list[slice],
+        modulation: tuple[mx.array, mx.array],
+        rotary: mx.array,
+        bias: mx.array | None,
+        last: bool,
+    ) -> tuple[list[mx.array], mx.array]:
+        """x: the residual, one (B, rows, dim) for each of `rows`; y: (B, n, dim).
+
+        Nothing reads the text after the `last` block, so that one leaves it as it is.
+        """
+        qkv = []
+        for chunk, tokens in zip(x, rows, strict=True):
+            qkv.append(self.img.qkv(chunk, modulation[0], rotary[tokens]))
+            mx.async_eval(qkv[-1])  # lets go of its float32 forms
+        qkv.append(self.txt.qkv(y, modulation[1]))
+        q, k, v = (mx.concatenate(list(a), axis=1).swapaxes(1, 2) for a in zip(*qkv, strict=True))
+        del qkv
+        attended = attention(q, k, v, scale=self.scale, bias=bias).swapaxes(1, 2).flatten(2)
+        del q, k, v
+
+        out = []
+        for chunk, tokens in zip(x, rows, strict=True):
+            out.append(self.img(chunk, attended[:, tokens], modulation[0]))
+            mx.async_eval(out[-1])  # lets go of this chunk's temporaries before the next one's
+        if not last:
+            y = self.txt(y, attended[:, rows[-1].stop :], modulation[1])
+        return out, y
+
+
+class FinalLayer(nn.Module):
+    """Modulated layer norm, then each token's latents."""
+
+    def __init__(self, config: HunyuanConfig):
+        super().__init__()
+        self.eps = config.eps
+        self.shift = nn.Linear(config.dim, config.dim)
+        self.scale = nn.Linear(config.dim, config.dim)
+        self.linear = nn.Linear(config.dim, config.out_dim)
+
+    def modulation(self, c: mx.array) -> mx.array:
+        """silu(time) (..., dim) -> shift and scale, (..., 2, dim)."""
+        return mx.stack([linear_float32(layer, c) for layer in (self.shift, self.scale)], axis=-2)
+
+    def __call__(self, x: mx.array, modulation: mx.array) -> mx.array:
+        shift, scale = mx.split(modulation, 2, axis=1)
+        return linear_float32(self.linear, cpu.layer_norm(x, 1 + scale, shift, self.eps))
+
+
+# --- the model ---------------------------------------------------------------------------------
+
+
+class HunyuanTransformer(nn.Module):
+    """Predicts the flow velocity (noise - clean latents) of noisy latents."""
+
+    def __init__(self, config: HunyuanConfig):
+        super().__init__()
+        self.config = config
+        dim = config.dim
+        self.img_in = nn.Linear(config.in_dim, dim)
+        self.time_in = TwoLinears(config.freq_dim, dim)
+        if config.use_meanflow:
+            self.time_r_in = TwoLinears(config.freq_dim, dim)
+        self.txt_in = TokenRefiner(
+            config.text_dim, dim, config.num_heads, config.refiner_layers, config.freq_dim
+        )
+        self.byt5_in = GlyphProjection(config.glyph_dim, config.glyph_ffn_dim, dim)
+        self.vision_in = VisionProjection(config.vision_dim, dim)
+        if config.use_cond_type_embedding:
+            self.cond_type_embedding = nn.Embedding(3, dim)
+        self.double_blocks = [Block(config) for _ in range(config.num_layers)]
+        self.final_layer = FinalLayer(config)
+
+    def grid(self, latent_shape: tuple[int, ...]) -> tuple[int, int, int]:
+        """Size in tokens (T', H', W') of latents (B, T, H, W, C)."""
+        return patch_grid(latent_shape, self.config.patch_size)
+
+    def tokens(self, latent_shape: tuple[int, ...]) -> int:
+        """How many tokens latents of this shape (B, T, H, W, C) make."""
+        return math.prod(self.grid(latent_shape))
+
+    def condition(self, prompt_embeds: HunyuanPrompt, grid: tuple[int, int, int]) -> Conditioning:
+        """Everything of a forward that depends on the prompt and the size only.
+
+        Not the text stream itself: its refiner is told the timestep. It runs with every forward,
+        for that is less than a thousandth of it, where its results for a whole schedule would be
+        as large as the weights they save.
+        """
+        text = self._tokens("text", prompt_embeds.text, prompt_embeds.text_mask)
+        if not text.valid.any(axis=1).all():
+            raise UsageError(
+                "a prompt has no valid token", "encode the empty prompt: its template has tokens"
+            )
+        parts, valid = [], []
+        vision, glyph = prompt_embeds.vision, prompt_embeds.glyph
+        if vision is not None and bool(mx.any(vision != 0)):
+            image = self._tokens("vision", vision, None)
+            parts.append(self._marked(self.vision_in(image.rows), VISION))
+            valid.append(image.valid)
+        if glyph is not None:
+            quoted = self._tokens("glyph", glyph, prompt_embeds.glyph_mask)
+            if quoted.valid.size:
+                parts.append(self._marked(self.byt5_in(quoted.rows), GLYPH))
+                valid.append(quoted.valid)
+        prompt, pooled = self.txt_in.condition(text)
+        conditioning = Conditioning(
+            grid=grid,
+            rotary=rotary_by_axis(grid, self.config.rope_axes, self.config.rope_theta),
+            others=mx.concatenate(parts, axis=1) if parts else None,
+            prompt=prompt,
+            pooled=pooled,
+            prompt_bias=key_bias(text.valid),
+            bias=key_bias(np.concatenate([*valid, text.valid], axis=1), before=math.prod(grid)),
+        )
+        made = (conditioning.others, conditioning.prompt_bias, conditioning.bias)
+        mx.eval(conditioning.rotary, prompt, pooled, [a for a in made if a is not None])
+        return conditioning
+
+    def precompute(
+        self, conditionings: Sequence[Conditioning], timesteps: Sequence[float], release: bool
+    ) -> list[Conditioning]:
+        """The same conditionings with the modulation of all blocks at these timesteps.
+
+        Each timestep leads to the next one, the last to 0. With `release` the weights of the
+        modulation, a third of the network, are let go: read one block at a time if they load
+        lazily, and from then on only these timesteps work.
+        """
+        times = np.array(timesteps, dtype=np.float64)
+        next_times = np.append(times[1:], 0.0) if self.config.use_meanflow else None
+        c = self._time_embedding(times, next_times)[:, None]  # (S, 1, dim)
+        blocks = []
+        for block in self.double_blocks:
+            blocks.append(block.modulation(c))
+            mx.eval(blocks[-1])
+            if release:
+                del block.img.mod, block.txt.mod
+        final = self.final_layer.modulation(c)
+        mx.eval(final)
+        if release:
+            del self.final_layer.shift, self.final_layer.scale
+        leads_to = [None] * len(times) if next_times is None else next_times.tolist()
+        tables = Tables(tuple(zip(times.tolist(), leads_to, strict=True)), blocks, final)
+        return [replace(conditioning, tables=tables) for conditioning in conditionings]
+
+    def __call__(
+        self,
+        latents: mx.array,
+        timestep: Time,
+        conditioning: Conditioning,
+        watch: Watch | None = None,
+        *,
+        timestep_r: Time | None = None,
+    ) -> mx.array:
+        """latents (B, T, H, W, in_dim) -> velocity (B, T, H, W, out_dim), float32.
+
+        Latents of out_dim channels stand for no image: the others are zeros. `timestep` (1000 to 0)
+        is one number or one per batch item (B,). Mean flow needs `timestep_r`, where the step leads
+        to, unless `precompute` was told the schedule. `watch` is called with a name and the tokens
+        (B, L, .) after the embedding, each block and the head.
+        """
+        grid = self.grid(latents.shape)
+        self._check(latents, conditioning)
+        times = _times(timestep, len(latents))
+        times_r = None if timestep_r is None else _times(timestep_r, len(latents))
+        step, c = self._modulation(times, times_r, conditioning)
+        tables, layers = conditioning.tables, len(self.double_blocks)
+        rows = row_chunks(math.prod(grid))
+
+        pixels = latents.astype(mx.float32).reshape(len(latents), -1, latents.shape[-1])
+        x = [self._embed(pixels[:, tokens]) for tokens in rows]
+        y = self._text(times, conditioning)
+        show(watch, "img_in", x)
+        for i, block in enumerate(self.double_blocks):
+            if tables is not None and step is not None:
+                video, text = tables.blocks[i]
+                modulation = video[step], text[step]
+            else:
+                modulation = block.modulation(c)
+            last = i == layers - 1
+            x, y = block(x, y, rows, modulation, conditioning.rotary, conditioning.bias, last)
+            mx.eval(x, y)  # bounds the graph
+            show(watch, f"double_blocks.{i}", x)
+        if tables is not None and step is not None:
+            final = tables.final[step]
+        else:
+            final = self.final_layer.modulation(c)
+        x = [self.final_layer(chunk, final) for chunk in x]
+        show(watch, "final_layer", x)
+        return unpatchify(
+            mx.concatenate(x, axis=1), grid, self.config.patch_size, self.config.out_dim
+        )
+
+    def _embed(self, x: mx.array) -> mx.array:
+        """(B, rows, in_dim or out_dim) -> (B, rows, dim): zeros meet the columns they leave out."""
+        weight = self.img_in.weight[:, : x.shape[-1]].astype(mx.float32)
+        return mx.addmm(self.img_in.bias.astype(mx.float32), x, weight.T)
+
+    def _text(self, times: np.ndarray, conditioning: Conditioning) -> mx.array:
+        """The text stream before the first block, (B, m + n, dim)."""
+        features = time_features(times, self.config.freq_dim)
+        prompt = self.txt_in(
+            conditioning.prompt, conditioning.pooled, features, conditioning.prompt_bias
+        )
+        prompt = self._marked(prompt, TEXT)
+        others = conditioning.others
+        return prompt if others is None else mx.concatenate([others, prompt], axis=1)
+
+    def _marked(self, tokens: mx.array, kind: int) -> mx.array:
+        """Tokens with what tells their source."""
+        if not self.config.use_cond_type_embedding:
+            return tokens
+        return tokens + self.cond_type_embedding.weight[kind].astype(mx.float32)
+
+    def _tokens(self, name: str, rows: mx.array, mask: mx.array | None) -> Tokens:
+        """The valid rows of the text, glyph or vision part of a prompt."""
+        most = getattr(self.config, f"{name}_len")
+        width = getattr(self.config, f"{name}_dim")
+        if rows.ndim != 3 or rows.shape[1] > most or rows.shape[2] != width:
+            raise UsageError(
+                f"the prompt's {name} has shape {rows.shape}; this model takes at most {most} "
+                f"rows of {width}"
+            )
+        return Tokens.of(rows, mask)
+
+    def _check(self, latents: mx.array, conditioning: Conditioning) -> None:
+        accepted, channels = (self.config.in_dim, self.config.out_dim), latents.shape[-1]
+        if channels not in accepted:
+            raise UsageError(
+                f"latents have {channels} channels; this model takes {accepted[0]}, or "
+                f"{accepted[1]} without an image"
+            )
+        check_grid(self.grid(latents.shape), conditioning.grid)
+
+    def _modulation(
+        self, times: np.ndarray, times_r: np.ndarray | None, conditioning: Conditioning
+    ) -> tuple[int | None, mx.array]:
+        """The place of a time in the tables, or None and silu(time), (B or 1, dim)."""
+        tables = conditioning.tables
+        step = None if tables is None else tables.find(times, times_r)
+        if step is not None:
+            return step, conditioning.pooled
+        if "mod" not in self.double_blocks[0].img:
+            raise UsageError(
+                f"timestep is {times}; the weights that make its modulation were let go",
+                "call precompute() with all timesteps of the run, or without release",
+            )
+        return None, self._time_embedding(times, times_r)
+
+    def _time_embedding(self, times: np.ndarray, times_r: np.ndarray | None) -> mx.array:
+        """silu of the embedded time, (U,) -> (U, dim), float32."""
+        config = self.config
+        if config.use_meanflow != (times_r is not None):
+            raise UsageError(
+                "this network needs timestep_r, the timestep that a step leads to"
+                if config.use_meanflow
+                else "timestep_r was given; this network is told one timestep only",
+                "call precompute() with the timesteps of the run",
+            )
+        embedded = self.time_in(time_features(times, config.freq_dim))
+        if times_r is not None:
+            embedded = embedded + self.time_r_in(time_features(times_r, config.freq_dim))
+        return cpu.silu(embedded)
+
+
+def _times(timestep: Time, batch: int) -> np.ndarray:
+    """One number or (B,) -> (1,) or (B,) float64."""
+    times = np.atleast_1d(np.asarray(timestep, dtype=np.float64))
+    if times.shape not in ((1,), (batch,)):
+        raise UsageError(
+            f"timestep has shape {np.shape(timestep)}; accepted are one number or ({batch},)"
+        )
+    return times
+
+
+# --- what a run costs --------------------------------------------------------------------------
+
+
+def text_tokens_at_most(config: HunyuanConfig) -> int:
+    """Tokens of a full prompt with quoted texts and an image."""
+    return config.text_len + config.glyph_len + config.vision_len
+
+
+def forward_flops(config: HunyuanConfig, tokens: int) -> float:
+    """Floating-point operations of one forward with a full prompt, no quoted text and no image."""
+    return work.flops(forward_work(config, tokens, config.text_len))
+
+
+def forward_work(config: HunyuanConfig, tokens: int, text_tokens: int) -> list[work.Op]:
+    """The operations of one forward with tables, beside so many tokens of text of all kinds."""
+    dim, ffn_dim, layers = config.dim, config.ffn_dim, config.num_layers
+    joint = tokens + text_tokens
+    chunks = row_chunks(tokens, wide=True)
+    rows = tokens / len(chunks)
+    block = [
+        work.linear(tokens, dim, dim, 4),
+        work.linear(text_tokens, dim, dim, 4),
+        work.attention(config.num_heads, joint, joint, config.head_dim),
+        work.linear(rows, dim, ffn_dim, 2 * len(chunks)),
+        work.linear(text_tokens, dim, ffn_dim, 2),
+        work.elementwise(work.ACTIVATION, rows * ffn_dim, len(chunks)),
+        work.elementwise(work.ACTIVATION, text_tokens * ffn_dim),
+        work.elementwise(work.NORM, tokens * dim, 4),
+        work.elementwise(work.NORM, text_tokens * dim, 4),
+        work.elementwise(work.ADD, joint * dim, 7),
+    ]
+    refiner_ffn = 4 * dim
+    refiner = [
+        work.linear(text_tokens, dim, dim, 4),
+        work.attention(config.num_heads, text_tokens, text_tokens, config.head_dim),
+        work.linear(text_tokens, dim, refiner_ffn, 2),
+        work.elementwise(work.ACTIVATION, text_tokens * refiner_ffn),
+        work.elementwise(work.NORM, text_tokens * dim, 2),
+        work.linear(1, dim, 2 * dim),
+    ]
+    around = [
+        work.linear(tokens, config.in_dim, dim),
+        work.linear(tokens, dim, config.out_dim),
+        work.linear(1, config.freq_dim, dim),
+        work.linear(1, dim, dim),
+        work.elementwise(work.NORM, tokens * dim),
+    ]
+    refining = [op.times(config.refiner_layers) for op in refiner]
+    return [op.times(layers) for op in block] + refining + around
+
+
+def condition_work(config: HunyuanConfig, tokens: int, text_tokens: int) -> list[work.Op]:
+    """The operations of `condition` for one prompt, counted as if all its tokens were text."""
+    return [
+        work.linear(text_tokens, config.text_dim, config.dim),
+        work.linear(1, config.text_dim, config.dim),
+        work.linear(1, config.dim, config.dim),
+        work.elementwise(work.ACTIVATION, 3 * tokens * config.head_dim),  # the rotary table
+    ]
+
+
+def denoise_memory(config: HunyuanConfig, tokens: int, steps: int, itemsize: int = 4) -> int:
+    """Bytes alive at the peak of a forward with a full prompt, beside weights and conditioning,
+    with tables for `steps` timesteps.
+
+    The residual before and after, then either q, k and v as chunks and whole, or the attention's
+    output and one row chunk of the feed-forward.
+    """
+    joint = (tokens + text_tokens_at_most(config)) * config.dim
+    rows = min(tokens, row_chunks(tokens, wide=True)[0].stop)
+    feed_forward = joint * itemsize + rows * (2 * config.ffn_dim * itemsize + 3 * config.dim * 4)
+    tables = steps * 12 * config.dim * config.num_layers * 4
+    return 2 * joint * 4 + max(6 * joint * itemsize, feed_forward) + tables
+
+
+def conditioning_memory(config: HunyuanConfig, tokens: int, text_tokens: int) -> int:
+    """Bytes of `Conditioning`, without tables, for so many tokens of text of all kinds."""
+    return 4 * (text_tokens * config.dim + tokens * config.head_dim)
