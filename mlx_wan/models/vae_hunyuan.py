@@ -187,7 +187,7 @@ class HunyuanVAE(nn.Module):
         only. The original always does so, with 16 and 2 (8 and 2 on GPUs of up to 21 GB); diffusers
         decodes the whole picture unless told to, and then takes 16 and 4. Here tiles save little
         memory, since each has a history to keep, and 16 and 2 decode 1.3 times the latents. So the
-        whole picture is the default, at 480p (6.5 GB) and at 720p (11.7 GB) alike; the attention
+        whole picture is the default, at 480p (6.5 GB) and at 720p (11.6 GB) alike; the attention
         over all of it is 1 % of the decoder's operations there.
         """
         check_latents(latents, self.config.z_dim)

@@ -22,7 +22,7 @@ def decode_memory(
     """Bytes alive at the peak of decoding to frames of this size, beside the weights.
 
     It grows with `num_frames` by the attention's keys and values only. 121 frames in half precision
-    take 6.5 GB at 848x480 and 11.7 GB at 1280x720, of which these are 0.2 and 0.5 GB.
+    take 6.5 GB at 848x480 and 11.6 GB at 1280x720, of which these are 0.2 and 0.5 GB.
     """
     frame = _latent_pixels(config, height, width) * itemsize
     dims, blocks = config.block_out_channels[::-1], config.num_res_blocks + 1
