@@ -12,6 +12,9 @@ NETWORKS = {
     "mochi_transformer": ("mochi", "MochiConfig", "MochiTransformer"),
     "t5": ("t5", "T5Config", "T5Encoder"),
     "mochi_vae": ("vae_mochi", "MochiVAEConfig", "MochiVAE"),
+    "qwen25vl": ("qwen25vl", "QwenConfig", "QwenEncoder"),
+    "byt5": ("byt5", "ByT5Config", "ByT5Encoder"),
+    "siglip": ("siglip", "SiglipConfig", "SiglipEncoder"),
 }
 
 # components that are files without tensors: sentencepiece has one spiece.model, byte_bpe has one

@@ -8,6 +8,7 @@ is no place to compute: T5's activations overflow it).
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -83,7 +84,7 @@ def position_biases(tables: list[mx.array], buckets: mx.array) -> list[mx.array]
 
 
 def project(layer: nn.Module, x: mx.array) -> mx.array:
-    """A linear layer without bias, in the precision told at the top."""
+    """A linear layer in the precision told at the top."""
     stored = layer.scales if isinstance(layer, nn.QuantizedLinear) else layer.weight
     if stored.dtype == mx.bfloat16 and not is_cpu():
         return layer(x.astype(mx.bfloat16))
@@ -93,7 +94,8 @@ def project(layer: nn.Module, x: mx.array) -> mx.array:
             return layer(x)
         # the CPU backend multiplies whole matrices 20 times faster than packed ones
         weight = mx.dequantize(weight, layer.scales, layer.biases, layer.group_size, layer.bits)
-    return x @ weight.T  # x is float32, and so the weight becomes
+    x = x @ weight.T  # x is float32, and so the weight becomes
+    return x + layer.bias if "bias" in layer else x
 
 
 class Attention(nn.Module):
@@ -154,24 +156,13 @@ class UMT5Encoder(nn.Module):
 
     def __call__(self, ids: mx.array, mask: mx.array | None = None) -> mx.array:
         """ids (B, L) -> (B, L, dim) in float32. `mask` (B, L) is 0 where a key is padding."""
-        x = self.embed(ids)
+        x = table_rows(self.token_embedding, ids)
         # (B, 1, 1, L)
         masked = None if mask is None else mx.where(mask[:, None, None] != 0, 0.0, MASKED)
         for block, bias in zip(self.blocks, self.position_biases(ids.shape[1]), strict=True):
             x = block(x, bias if masked is None else bias + masked)
             mx.eval(x)  # lets go of this block's float32 matrices
         return self.norm(x)
-
-    def embed(self, ids: mx.array) -> mx.array:
-        """ids (B, L) -> (B, L, dim), the rows of the table."""
-        lowest, highest = np.asarray(ids).min(), np.asarray(ids).max()
-        if lowest < 0 or highest >= self.config.vocab_size:
-            raise ModelError(
-                f"token ids reach from {lowest} to {highest}; the text encoder knows "
-                f"{self.config.vocab_size} tokens",
-                "tokenizer and text encoder are not of the same model",
-            )
-        return self.token_embedding(ids).astype(mx.float32)
 
     def position_biases(self, length: int) -> list[mx.array]:
         """`position_biases` of all blocks for so many tokens."""
@@ -188,18 +179,44 @@ def encode(
     weights that load lazily are read once; with `release` a block is let go when all have passed
     (the encoder is empty afterwards), and no more than one is in memory at a time.
     """
-    states = [encoder.embed(mx.array([list(ids)])) for ids in prompts]
+    states = [table_rows(encoder.token_embedding, mx.array([list(ids)])) for ids in prompts]
     biases = [encoder.position_biases(len(ids)) for ids in prompts]
     mx.eval(states)
     if release:
         del encoder.token_embedding
-    for i, block in enumerate(encoder.blocks):
-        states = [block(x, of_layer[i]) for x, of_layer in zip(states, biases, strict=True)]
-        mx.eval(states)
-        if release:
-            encoder.blocks[i] = nn.Identity()
+    states = through_layers(encoder.blocks, states, biases, release)
     states = [encoder.norm(x) for x in states]
     mx.eval(states)
+    return states
+
+
+def table_rows(table: nn.Module, ids: mx.array) -> mx.array:
+    """ids (B, L) -> (B, L, dim): the rows of an embedding table (quantised or not), in float32."""
+    lowest, highest = np.asarray(ids).min(), np.asarray(ids).max()
+    known = len(table.weight)
+    if lowest < 0 or highest >= known:
+        raise ModelError(
+            f"token ids reach from {lowest} to {highest}; the text encoder knows {known} tokens",
+            "tokenizer and text encoder are not of the same model",
+        )
+    return table(ids).astype(mx.float32)
+
+
+def through_layers(
+    layers: list[nn.Module],
+    states: list[mx.array],
+    others: Sequence[Sequence[Any]],
+    release: bool,
+) -> list[mx.array]:
+    """The states (1, n, dim) of some prompts after all layers, a layer at a time.
+
+    others: what each layer is told besides a prompt's states.
+    """
+    for i, layer in enumerate(layers):
+        states = [layer(x, of_layer[i]) for x, of_layer in zip(states, others, strict=True)]
+        mx.eval(states)
+        if release:
+            layers[i] = nn.Identity()
     return states
 
 
