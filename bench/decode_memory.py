@@ -12,7 +12,7 @@ from typing import Any
 
 import mlx.core as mx
 
-from mlx_wan.models import vae_wan21, vae_wan22
+from mlx_wan.models import vae_hunyuan, vae_wan21, vae_wan22
 
 
 def peak(work: Callable[[], object]) -> int:
@@ -54,13 +54,21 @@ def main() -> None:
         vae_wan21.WanVAE21(vae_wan21.WanVAE21Config(base_dim=base)),
         vae_wan22.WanVAE22(vae_wan22.WanVAE22Config(base_dim=base, decoder_base_dim=base)),
     )
+    widths = (base, base, 2 * base, 4 * base, 4 * base)
+    hunyuan = vae_hunyuan.HunyuanVAE(vae_hunyuan.HunyuanVAEConfig(block_out_channels=widths))
+    networks: list[tuple[str, Any, Any]] = [
+        ("2.1", vae_wan21, vae21),
+        ("2.2", vae_wan22, vae22),
+        ("HunyuanVideo 1.5", vae_hunyuan, hunyuan),
+    ]
     print(f"{size}x{size}, width {base}, float32, {mx.default_device()}; MiB\n")
     print(f"| network | {few} frames | {many} frames | ratio | at most | estimate |")
     print("|---|---|---|---|---|---|")
-    for name, module, vae in (("2.1", vae_wan21, vae21), ("2.2", vae_wan22, vae22)):
+    for name, module, vae in networks:
         mx.eval(vae.parameters())
         estimates = (
-            f(vae.config, size, size) for f in (module.decode_memory, module.encode_memory)
+            f(vae.config, size, size, num_frames=many)
+            for f in (module.decode_memory, module.encode_memory)
         )
         peaks = zip(measure(vae, few, size), measure(vae, many, size), estimates, strict=True)
         for task, (short, long, estimate) in zip(("decode", "encode"), peaks, strict=True):

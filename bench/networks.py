@@ -62,8 +62,8 @@ CASES = {
     "mochi-5120": Case("networks_mochi", {"grid": (5, 32, 32)}),
     "mochi-vae-decode": Case("networks_mochi", _MOCHI_VIDEO | {"vae": "decode"}, 1.2),
     "mochi-vae-encode": Case("networks_mochi", _MOCHI_VIDEO | {"vae": "encode"}, 1.2),
-    "hunyuan-vae-decode": Case("networks_hunyuan_vae", _VIDEO | {"task": "decode"}, 1.2),
-    "hunyuan-vae-encode": Case("networks_hunyuan_vae", _VIDEO | {"task": "encode"}, 1.2),
+    "hunyuan-vae-decode": Case("networks_hunyuan_vae", _VIDEO | {"task": "decode"}),
+    "hunyuan-vae-encode": Case("networks_hunyuan_vae", _VIDEO | {"task": "encode"}),
 }
 
 

@@ -17,9 +17,10 @@ pytestmark = pytest.mark.reference
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "tiny": {},
-    "original counts": {"num_res_blocks": 2, "block_out_channels": (8, 16, 32, 64, 64)},
+    "original counts": {"num_res_blocks": 2, "block_out_channels": (8, 8, 16, 32, 32)},
+    "narrow": {"block_out_channels": (8, 8, 16, 16, 16)},
     "one width": {"block_out_channels": (32,) * 5, "z_dim": 16, "scaling_factor": 0.4},
-    "wide": {"block_out_channels": (8, 32, 64, 64, 256), "z_dim": 32},
+    "wide": {"block_out_channels": (8, 32, 32, 32, 128), "z_dim": 32},
     "stride 2x8x8": {
         "block_out_channels": (16, 32, 32, 32),
         "temporal_downsample": (False, False, True),
@@ -51,7 +52,8 @@ def normal(*shape: int, seed: int = 0) -> np.ndarray:
 @pytest.mark.parametrize("name", CONFIGS)
 def test_vae(name, frames):
     ours, theirs = pair(name, seed=frames)
-    video = normal(1, frames, 32, 48, 3, seed=frames).clip(-1, 1)
+    size = (32, 48) if name == "tiny" else (16, 32)
+    video = normal(1, frames, *size, 3, seed=frames).clip(-1, 1)
     expected = run_diffusers(theirs, "encode", video)
     assert relative(ours.encode(mx.array(video)), expected) <= 1e-4
     latents = normal(*expected.shape, seed=frames)
@@ -74,12 +76,11 @@ def test_sizes(size):
         ((9, 3), 4, 1),  # one column
         ((5, 8), 4, 2),  # the last column within what the one before it shows
         ((4, 4), 4, 1),  # no side is longer: whole
-        ((8, 9), 8, 1),
     ],
 )
 def test_tiled(size, tile, overlap):
     """diffusers' tile sizes are in pixels, of which a latent has 16."""
-    ours, theirs = pair("tiny", seed=4)
+    ours, theirs = pair("narrow", seed=4)
     latents = normal(1, 2, *size, 4)
     theirs.enable_tiling(16 * tile, 16 * tile, tile, tile, overlap / tile)
     expected = run_diffusers(theirs, "decode", latents)
