@@ -12,6 +12,7 @@ NETWORKS = {
     "mochi_transformer": ("mochi", "MochiConfig", "MochiTransformer"),
     "t5": ("t5", "T5Config", "T5Encoder"),
     "mochi_vae": ("vae_mochi", "MochiVAEConfig", "MochiVAE"),
+    "hunyuan_transformer": ("hunyuan", "HunyuanConfig", "HunyuanTransformer"),
     "hunyuan_vae": ("vae_hunyuan", "HunyuanVAEConfig", "HunyuanVAE"),
     "qwen25vl": ("qwen25vl", "QwenConfig", "QwenEncoder"),
     "byt5": ("byt5", "ByT5Config", "ByT5Encoder"),

@@ -21,8 +21,7 @@ import numpy as np
 
 from mlx_wan import cpu
 from mlx_wan.attention import attention, row_chunks
-from mlx_wan.errors import UsageError
-from mlx_wan.roofline import work
+from mlx_wan.errors import ModelError, UsageError
 
 from .hunyuan_text import (
     GlyphProjection,
@@ -31,6 +30,15 @@ from .hunyuan_text import (
     Tokens,
     VisionProjection,
     key_bias,
+)
+from .hunyuan_work import (
+    condition_work,
+    conditioning_memory,
+    denoise_memory,
+    forward_flops,
+    forward_work,
+    precompute_work,
+    released_parameters,
 )
 from .layers import (
     FeedForward,
@@ -43,6 +51,19 @@ from .layers import (
     time_features,
 )
 from .patches import check_grid, patch_grid, unpatchify
+
+__all__ = [
+    "HunyuanConfig",
+    "HunyuanPrompt",
+    "HunyuanTransformer",
+    "condition_work",
+    "conditioning_memory",
+    "denoise_memory",
+    "forward_flops",
+    "forward_work",
+    "precompute_work",
+    "released_parameters",
+]
 
 TEXT, GLYPH, VISION = range(3)  # rows of cond_type_embedding
 Time = float | np.ndarray | mx.array
@@ -77,6 +98,22 @@ class HunyuanConfig:
     use_meanflow: bool = False
     use_cond_type_embedding: bool = True
 
+    def __post_init__(self) -> None:
+        if self.dim % self.num_heads or any(
+            width % 2 for width in (*self.rope_axes, self.freq_dim)
+        ):
+            raise ModelError(
+                f"the transformer's config does not split {self.dim} channels into "
+                f"{self.num_heads} heads, or has an odd number of channels that turn together",
+                "convert the checkpoint again",
+            )
+        if sum(self.rope_axes) != self.head_dim or self.out_dim > self.in_dim:
+            raise ModelError(
+                f"the transformer's config has heads of {self.head_dim} channels with axes of "
+                f"{self.rope_axes}, and {self.in_dim} channels in for {self.out_dim} out",
+                "convert the checkpoint again",
+            )
+
     @property
     def patch_size(self) -> tuple[int, int, int]:
         return (1, 1, 1)
@@ -84,6 +121,11 @@ class HunyuanConfig:
     @property
     def head_dim(self) -> int:
         return self.dim // self.num_heads
+
+    @property
+    def encoder_dims(self) -> dict[str, int]:
+        """The width of what it reads, by the component that gives it."""
+        return {"text_encoder": self.text_dim}
 
 
 @dataclass(frozen=True)
@@ -457,83 +499,3 @@ def _times(timestep: Time, batch: int) -> np.ndarray:
             f"timestep has shape {np.shape(timestep)}; accepted are one number or ({batch},)"
         )
     return times
-
-
-# --- what a run costs --------------------------------------------------------------------------
-
-
-def text_tokens_at_most(config: HunyuanConfig) -> int:
-    """Tokens of a full prompt with quoted texts and an image."""
-    return config.text_len + config.glyph_len + config.vision_len
-
-
-def forward_flops(config: HunyuanConfig, tokens: int) -> float:
-    """Floating-point operations of one forward with a full prompt, no quoted text and no image."""
-    return work.flops(forward_work(config, tokens, config.text_len))
-
-
-def forward_work(config: HunyuanConfig, tokens: int, text_tokens: int) -> list[work.Op]:
-    """The operations of one forward with tables, beside so many tokens of text of all kinds."""
-    dim, ffn_dim, layers = config.dim, config.ffn_dim, config.num_layers
-    joint = tokens + text_tokens
-    chunks = row_chunks(tokens, wide=True)
-    rows = tokens / len(chunks)
-    block = [
-        work.linear(tokens, dim, dim, 4),
-        work.linear(text_tokens, dim, dim, 4),
-        work.attention(config.num_heads, joint, joint, config.head_dim),
-        work.linear(rows, dim, ffn_dim, 2 * len(chunks)),
-        work.linear(text_tokens, dim, ffn_dim, 2),
-        work.elementwise(work.ACTIVATION, rows * ffn_dim, len(chunks)),
-        work.elementwise(work.ACTIVATION, text_tokens * ffn_dim),
-        work.elementwise(work.NORM, tokens * dim, 4),
-        work.elementwise(work.NORM, text_tokens * dim, 4),
-        work.elementwise(work.ADD, joint * dim, 7),
-    ]
-    refiner_ffn = 4 * dim
-    refiner = [
-        work.linear(text_tokens, dim, dim, 4),
-        work.attention(config.num_heads, text_tokens, text_tokens, config.head_dim),
-        work.linear(text_tokens, dim, refiner_ffn, 2),
-        work.elementwise(work.ACTIVATION, text_tokens * refiner_ffn),
-        work.elementwise(work.NORM, text_tokens * dim, 2),
-        work.linear(1, dim, 2 * dim),
-    ]
-    around = [
-        work.linear(tokens, config.in_dim, dim),
-        work.linear(tokens, dim, config.out_dim),
-        work.linear(1, config.freq_dim, dim),
-        work.linear(1, dim, dim),
-        work.elementwise(work.NORM, tokens * dim),
-    ]
-    refining = [op.times(config.refiner_layers) for op in refiner]
-    return [op.times(layers) for op in block] + refining + around
-
-
-def condition_work(config: HunyuanConfig, tokens: int, text_tokens: int) -> list[work.Op]:
-    """The operations of `condition` for one prompt, counted as if all its tokens were text."""
-    return [
-        work.linear(text_tokens, config.text_dim, config.dim),
-        work.linear(1, config.text_dim, config.dim),
-        work.linear(1, config.dim, config.dim),
-        work.elementwise(work.ACTIVATION, 3 * tokens * config.head_dim),  # the rotary table
-    ]
-
-
-def denoise_memory(config: HunyuanConfig, tokens: int, steps: int, itemsize: int = 4) -> int:
-    """Bytes alive at the peak of a forward with a full prompt, beside weights and conditioning,
-    with tables for `steps` timesteps.
-
-    The residual before and after, then either q, k and v as chunks and whole, or the attention's
-    output and one row chunk of the feed-forward.
-    """
-    joint = (tokens + text_tokens_at_most(config)) * config.dim
-    rows = min(tokens, row_chunks(tokens, wide=True)[0].stop)
-    feed_forward = joint * itemsize + rows * (2 * config.ffn_dim * itemsize + 3 * config.dim * 4)
-    tables = steps * 12 * config.dim * config.num_layers * 4
-    return 2 * joint * 4 + max(6 * joint * itemsize, feed_forward) + tables
-
-
-def conditioning_memory(config: HunyuanConfig, tokens: int, text_tokens: int) -> int:
-    """Bytes of `Conditioning`, without tables, for so many tokens of text of all kinds."""
-    return 4 * (text_tokens * config.dim + tokens * config.head_dim)
