@@ -11,7 +11,10 @@ from mlx.utils import tree_flatten
 
 from mlx_wan.bench.synthetic import spiece_model
 from mlx_wan.models import NETWORKS
+from mlx_wan.models.mochi import MochiConfig, MochiTransformer
+from mlx_wan.models.t5 import T5Config, T5Encoder
 from mlx_wan.models.umt5 import UMT5Config, UMT5Encoder
+from mlx_wan.models.vae_mochi import MochiVAE, MochiVAEConfig
 from mlx_wan.models.vae_wan21 import WanVAE21, WanVAE21Config
 from mlx_wan.models.vae_wan22 import WanVAE22, WanVAE22Config
 from mlx_wan.models.wan import WanConfig, WanTransformer
@@ -40,6 +43,9 @@ _TEXT: Part = (
 )
 
 
+_MOCHI = MochiConfig(512, 256, 1280, 768, num_heads=4, num_layers=6, text_dim=256)
+
+
 def _vae21(base_dim: int) -> Part:
     return ("wan_vae21", WanVAE21Config(base_dim=base_dim), WanVAE21)
 
@@ -64,6 +70,22 @@ MODELS: dict[str, tuple[str, dict[str, Part]]] = {
             "transformer": _transformer(512, 2048, 4, 4, 48),
             "text_encoder": _TEXT,
             "vae": ("wan_vae22", WanVAE22Config(base_dim=16, decoder_base_dim=24), WanVAE22),
+        },
+    ),
+    "mochi": (
+        "mochi-1",
+        {
+            "transformer": ("mochi_transformer", _MOCHI, MochiTransformer),
+            "text_encoder": (
+                "t5",
+                T5Config(8000, dim=256, dim_attn=256, dim_ffn=640, num_heads=4, num_layers=4),
+                T5Encoder,
+            ),
+            "vae": (
+                "mochi_vae",
+                MochiVAEConfig((32, 32, 64, 64), (32, 64, 128, 192)),
+                MochiVAE,
+            ),
         },
     ),
 }

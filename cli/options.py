@@ -39,7 +39,7 @@ Config = Annotated[
 Width = Annotated[int | None, typer.Option(help="Pixels.", rich_help_panel=_VIDEO)]
 Height = Annotated[int | None, typer.Option(help="Pixels.", rich_help_panel=_VIDEO)]
 NumFrames = Annotated[
-    int | None, typer.Option(help="4n+1, as in 17, 81, 121.", rich_help_panel=_VIDEO)
+    int | None, typer.Option(help="4n+1, as in 17, 81, 121; Mochi 6n+1.", rich_help_panel=_VIDEO)
 ]
 Duration = Annotated[
     float | None,

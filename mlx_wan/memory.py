@@ -118,7 +118,8 @@ def predict(
     encode = int(margin * reads.text_memory(folder, texts, image))
     if image:
         first_frame = _vae_weights(folder, decode=False)
-        first_frame += int(margin * _vae_working_set(folder, width, height, 1, decode=False))
+        shown = reads.image_frames(folder.preset, num_frames)
+        first_frame += int(margin * _vae_working_set(folder, width, height, shown, decode=False))
         encode = max(encode, first_frame)
     decode = _vae_working_set(folder, width, height, num_frames, decode=True)
     decode += 2 * _FLOAT32 * prod(shape)

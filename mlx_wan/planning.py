@@ -24,7 +24,7 @@ from .loading import (
 )
 from .memory import available_memory, check_fits, predict, text_tokens
 from .plan import ExpertPlan, Plan, count_forwards
-from .presets import EMBEDDED, Preset
+from .presets import EMBEDDED, PRESETS, Preset
 from .published import is_published
 from .request import Request
 from .sampling import ANY_SCHEDULE, Schedule, check_solver, make_schedule
@@ -237,13 +237,14 @@ def _check_task(request: Request, folder: ModelFolder) -> None:
     if request.image is not None and not preset.takes_image:
         raise UsageError(
             f"{preset.id} makes video from text only; --image was given",
-            "use an image model: wan2.2-i2v-a14b or wan2.2-ti2v-5b",
+            f"use an image model: {' or '.join(p.id for p in PRESETS.values() if p.takes_image)}",
         )
     if preset.task == "i2v" and request.image is None:
         raise UsageError(f"{preset.id} needs a first frame", "give --image FILE")
-    if request.last_image is not None and preset.task != "i2v":
+    if request.last_image is not None and not preset.takes_last_image:
+        able = " or ".join(p.id for p in PRESETS.values() if p.takes_last_image)
         raise UsageError(
-            f"{preset.id} takes no last frame", "first-and-last frame works with wan2.2-i2v-a14b"
+            f"{preset.id} takes no last frame", f"first-and-last frame works with {able}"
         )
 
 

@@ -11,7 +11,8 @@ from .vae_wan_stream import frames_at_once
 if TYPE_CHECKING:
     from .vae_mochi import MochiVAEConfig
 
-ALIVE = 6  # tensors of its largest size in a layer at once; the convolution's are the most
+# tensors of its largest size that are alive in a stage at once, as measured on the CPU backend
+DECODER_ALIVE, ENCODER_ALIVE = 7, 6
 
 
 def decode_work(config: "MochiVAEConfig", height: int, width: int, num_frames: int) -> list[Op]:
@@ -90,7 +91,7 @@ def decode_memory(
         frame = pixels * dim * itemsize
         kept += 4 * count * frame  # two convolutions, two frames each
         few = frames_at_once(frame, frames)
-        peak = max(peak, held + ALIVE * few * frame)
+        peak = max(peak, held + DECODER_ALIVE * few * frame)
         held += frames * frame  # the input of a stage waits while its parts go on
         frames = few * times
         pixels *= 4
@@ -110,11 +111,11 @@ def encode_memory(
     between[-1] += last
     dim = config.encoder_dims[0]
     kept = 4 * first * pixels * dim * itemsize
-    peak = ALIVE * frames * pixels * dim * itemsize
+    peak = ENCODER_ALIVE * frames * pixels * dim * itemsize
     stages = zip(config.encoder_dims[1:], between, config.temporal, strict=True)
     for dim, count, temporal in stages:
         pixels, frames, past = pixels // 4, -(-frames // temporal), -(-past // temporal)
         frame = pixels * dim * itemsize
         kept += (4 + 2 * past) * count * frame
-        peak = max(peak, (ALIVE * frames + 4 * past) * frame)
+        peak = max(peak, (ENCODER_ALIVE * frames + 4 * past) * frame)
     return kept + peak

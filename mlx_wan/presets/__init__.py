@@ -65,6 +65,7 @@ class Preset:
     negative_prompt: str
     shift: float = 1.0
     schedule: LinearQuadratic | None = None
+    takes_last_image: bool = False
     loops: bool = False
     stretch: float = 1.0
     format: str | None = None

@@ -70,6 +70,7 @@ PRESETS = (
         task="i2v",
         components=_components(_TWO, _A14B, (36, 16)),
         experts=(Expert("high_noise", 3.5, 900.0), Expert("low_noise", 3.5)),
+        takes_last_image=True,
         steps=40,
         shift=5.0,
         num_frames=81,
