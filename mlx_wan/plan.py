@@ -109,7 +109,7 @@ def describe(plan: Plan) -> list[tuple[str, str]]:
         ("video", f"{plan.width}x{plan.height}, {plan.num_frames} frames at {plan.fps} fps"),
         ("length", f"{seconds:.2f} s"),
         ("latents", "x".join(map(str, plan.latent_shape[1:])) + f", {plan.tokens:,} tokens"),
-        ("sampling", f"{plan.solver}, {plan.steps} steps, {_spacing(plan)}"),
+        ("sampling", f"{plan.solver}, {plan.steps} steps, {spacing(plan)}"),
         ("experts", experts),
         ("seed", str(plan.seed)),
         ("work", f"{plan.forwards} forwards, {plan.flops / 1e12:,.3g} TFLOP"),
@@ -125,7 +125,8 @@ def describe(plan: Plan) -> list[tuple[str, str]]:
     return rows
 
 
-def _spacing(plan: Plan) -> str:
+def spacing(plan: Plan) -> str:
+    """How its noise levels are spaced, in words."""
     preset = PRESETS.get(plan.model)
     own = preset is not None and preset.schedule is not None
     return "linear-quadratic schedule" if own else f"shift {plan.shift:g}"

@@ -13,7 +13,7 @@ from typing import Any
 from mlx_wan.errors import MemoryPlanError, UsageError
 from mlx_wan.loading import Component, find_model, open_model
 from mlx_wan.memory import format_bytes
-from mlx_wan.plan import Plan
+from mlx_wan.plan import Plan, spacing
 from mlx_wan.planning import replan
 from mlx_wan.record import read_record_plan
 from mlx_wan.request import MAX_SEED, Request
@@ -221,7 +221,7 @@ def describe_production(production: Production) -> list[tuple[str, str]]:
         ("model", f"{first.model} ({first.model_path})"),
         ("rendered", f"{first.width}x{first.height} at {first.fps} fps, {clips_text}"),
         ("text encoder", _encoder_row(production)),
-        ("sampling", f"{first.solver}, {first.steps} steps, shift {first.shift:g}"),
+        ("sampling", f"{first.solver}, {first.steps} steps, {spacing(first)}"),
         ("seed", str(production.seed)),
         ("brand", production.brand.name if production.brand else "(none)"),
     ]
