@@ -108,11 +108,15 @@ def resize_exact(image: np.ndarray, size: Size) -> np.ndarray:
 
 def resize_cover(image: np.ndarray, size: Size) -> np.ndarray:
     """Lanczos until it covers `size`, then the centre: how TI2V-5B takes its image."""
-    height, width, _ = image.shape
-    scale = max(size[0] / width, size[1] / height)
-    covering = (round(width * scale), round(height * scale))
-    resized = np.asarray(Image.fromarray(image).resize(covering, Image.Resampling.LANCZOS))
-    return _centre(resized, size).astype(np.float32) / np.float32(127.5) - 1
+    return _centre(_covering(image, size), size).astype(np.float32) / np.float32(127.5) - 1
+
+
+def cover(image: np.ndarray, size: Size) -> np.ndarray:
+    """As `resize_cover`, but uint8, and half a pixel to cut off is rounded to the even number:
+    how HunyuanVideo takes its image."""
+    resized = _covering(image, size)
+    left, top = (round((resized.shape[1 - i] - size[i]) / 2) for i in (0, 1))
+    return resized[top : top + size[1], left : left + size[0]]
 
 
 def crop_to_shape(image: np.ndarray, size: Size) -> np.ndarray:
@@ -191,6 +195,14 @@ def _not_empty(size: Size, image_size: Size, max_area: int) -> Size:
             "ask for a larger size",
         )
     return size
+
+
+def _covering(image: np.ndarray, size: Size) -> np.ndarray:
+    """Resized, in its own shape, until no side is less than that of `size`."""
+    height, width, _ = image.shape
+    scale = max(size[0] / width, size[1] / height)
+    covering = (round(width * scale), round(height * scale))
+    return np.asarray(Image.fromarray(image).resize(covering, Image.Resampling.LANCZOS))
 
 
 def _centre(image: np.ndarray, size: Size) -> np.ndarray:

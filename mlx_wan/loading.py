@@ -316,7 +316,7 @@ def _misfit(config: Any, first: Any, configs: dict[str, Any], preset: Preset) ->
     if config.out_dim != latent:
         return f"predicts {config.out_dim} channels, its VAE has {latent}"
     for name, width in getattr(config, "encoder_dims", {}).items():
-        if width != configs[name].dim:
+        if name in configs and width != configs[name].dim:
             return f"reads {name} {width} wide, it is {configs[name].dim} wide"
     published = published_config(preset, preset.experts[0].name)
     takes = latent + published.in_dim - published.out_dim

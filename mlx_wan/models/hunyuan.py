@@ -125,7 +125,11 @@ class HunyuanConfig:
     @property
     def encoder_dims(self) -> dict[str, int]:
         """The width of what it reads, by the component that gives it."""
-        return {"text_encoder": self.text_dim}
+        return {
+            "text_encoder": self.text_dim,
+            "text_encoder_2": self.glyph_dim,
+            "image_encoder": self.vision_dim,
+        }
 
 
 @dataclass(frozen=True)

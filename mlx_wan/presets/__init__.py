@@ -82,9 +82,10 @@ class Preset:
 
 
 def _presets() -> dict[str, Preset]:
-    from . import mochi, wan  # they need Preset
+    from . import hunyuan, mochi, wan  # they need Preset
 
-    return {preset.id: preset for preset in (*wan.PRESETS, *mochi.PRESETS)}
+    presets = (*wan.PRESETS, *mochi.PRESETS, *hunyuan.PRESETS)
+    return {preset.id: preset for preset in presets}
 
 
 PRESETS = _presets()
