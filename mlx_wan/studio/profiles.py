@@ -15,8 +15,9 @@ class Profile:
 
     `area` is pixels of the model's frames, in the format's shape; a model with sizes of its own
     renders those. `text_encoder_bits` None is full precision as converted. The document behind
-    this product names CLIP as the small encoder; Wan is conditioned on UMT5 only, so the small one
-    is 8-bit UMT5. `crf` and `preset` are x264's, kept low: soft gradients band at the usual 23.
+    this product names CLIP as the small encoder; the models here were trained on another one only,
+    so the small one is theirs in 8 bits. `crf` and `preset` are x264's, kept low: soft gradients
+    band at the usual 23.
     """
 
     name: str

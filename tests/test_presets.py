@@ -1,0 +1,81 @@
+"""Presets, their networks and their families: what the rest of the engine relies on."""
+
+from pathlib import Path
+
+import pytest
+
+import mlx_wan
+from mlx_wan.conditioning import family
+from mlx_wan.loading import network_module, published_config
+from mlx_wan.models import NETWORKS, TOKENIZERS
+from mlx_wan.planning import schedule_for
+from mlx_wan.presets import PRESETS
+from mlx_wan.published import published_folder
+
+READS = ("encode_prompt", "text_memory", "text_tokens", "text_work")
+LOOKS = ("encode_image", "image_frames", "image_size")
+FAMILIES = sorted({preset.family for preset in PRESETS.values()})
+# what may know a family: its networks, its presets, its prompts and images
+OWN = ("models", "presets", "conditioning", "assets", "registry")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_published_networks_fit_together(name):
+    preset = PRESETS[name]
+    configs = {
+        part: published_config(preset, part)
+        for part, (network, _) in preset.components.items()
+        if network not in TOKENIZERS
+    }
+    for expert in preset.experts:
+        config = configs[expert.name]
+        assert config.out_dim == configs["vae"].z_dim
+        for part, width in config.encoder_dims.items():
+            assert part not in configs or configs[part].dim == width
+    stride, patch = configs["vae"].stride, configs[preset.experts[0].name].patch_size
+    assert (preset.num_frames - 1) % stride[0] == 0
+    for width, height in preset.sizes:
+        assert width % (stride[2] * patch[2]) == 0 and height % (stride[1] * patch[1]) == 0
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_family_has_all_that_its_presets_ask_for(name):
+    preset = PRESETS[name]
+    asked = READS + (LOOKS if preset.takes_image else ())
+    assert [function for function in asked if not hasattr(family(preset), function)] == []
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_networks_tell_what_they_cost(name):
+    preset = PRESETS[name]
+    folder = published_folder(preset)
+    transformer = network_module(folder[preset.experts[0].name])
+    costs = ("forward_flops", "forward_work", "condition_work", "denoise_memory")
+    assert [one for one in (*costs, "conditioning_memory") if not hasattr(transformer, one)] == []
+    vae = network_module(folder["vae"])
+    costs = ("decode_memory", "decode_share", "decode_work", "encode_memory", "encode_share")
+    assert [one for one in (*costs, "encode_work") if not hasattr(vae, one)] == []
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_default_schedules_fall_from_noise_to_nothing(name):
+    preset = PRESETS[name]
+    schedule = schedule_for(preset, preset.solver, preset.steps, preset.shift)
+    assert schedule.steps == preset.steps and schedule.sigmas[-1] == 0
+    assert list(schedule.sigmas) == sorted(set(schedule.sigmas), reverse=True)
+
+
+def test_the_engine_knows_no_network_and_no_family_by_name():
+    """A family is its networks, presets and conditioning; else something was special-cased."""
+    names = [*(f'"{network}"' for network in NETWORKS), *(f'"{one}"' for one in FAMILIES)]
+    modules = [f"models.{module}" for module, _, _ in NETWORKS.values()]
+    engine = Path(mlx_wan.__file__).parent
+    found = [
+        f"{file.relative_to(engine)}: {word}"
+        for file in engine.rglob("*.py")
+        if file.relative_to(engine).parts[0] not in OWN
+        and file.name != "calibrate.py"  # it measures the layers of networks
+        for word in (*names, *modules)
+        if word in file.read_text("utf-8")
+    ]
+    assert found == []
