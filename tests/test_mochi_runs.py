@@ -80,8 +80,8 @@ def test_solvers_and_shifts_the_schedule_does_not_have_are_refused(model):
 
 
 def test_a_recorded_plan_is_made_again(model):
-    plan = planned(model)
-    again = replan(Plan.from_dict(plan.to_dict()), None, None)
+    plan = make_plan(Request("waves", model=model, **SMALL), memory_limit=2**33)
+    again = replan(Plan.from_dict(plan.to_dict()), None, None, memory_limit=2**33)
     assert (again.sigmas, again.memory) == (plan.sigmas, plan.memory)
 
 
