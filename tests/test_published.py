@@ -17,6 +17,7 @@ from mlx_wan.published import folder_of, is_published, planning_folder, publishe
 from mlx_wan.registry.catalogue import known_models
 from mlx_wan.request import Request
 from mlx_wan.roofline.predict import predict
+from mlx_wan.roofline.stages import tensor_count
 
 GIB = 2**30
 
@@ -59,6 +60,7 @@ def test_the_published_sizes_are_those_of_the_converted_model():
             continue
         counted = published[name]
         assert counted.network == component.network
+        assert tensor_count(counted) == tensor_count(component) > 0
         if name != "vae":  # which is stored in 16 bits, for it is part of the package
             assert counted.nbytes == pytest.approx(component.nbytes, rel=0.02)
 
