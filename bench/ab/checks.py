@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from mlx_wan.errors import BadFileError
+from mlx_wan.errors import BadFileError, MlxWanError, UsageError
 from mlx_wan.files import read_small
 from mlx_wan.settings import shown
 from mlx_wan.tensorfile import strict_json
@@ -15,15 +15,16 @@ from mlx_wan.tensorfile import strict_json
 MAX_BYTES = 16_000_000
 MOST_BYTES = 2**53
 HINT = "it was changed; remove the run's folder, and `bench ab` makes it again"
+ACCESS = "check its permissions and its disk"
 
 
 def read_object(file: Path) -> dict[str, Any]:
     """An object from a small regular file, not through a link."""
+    check_kind(file, stat.S_ISREG, "a file")
     try:
-        check_kind(file, stat.S_ISREG, "a file")
         data = strict_json(read_small(file, MAX_BYTES, hint=HINT))
-    except OSError as error:
-        raise BadFileError(f"{file} cannot be read: {error.strerror}", HINT) from None
+    except UsageError as error:  # it is there and cannot be opened
+        raise MlxWanError(error.message, ACCESS) from None
     except ValueError as error:
         raise BadFileError(f"{file} is not valid JSON: {error}", HINT) from None
     if not isinstance(data, dict):
@@ -32,7 +33,15 @@ def read_object(file: Path) -> dict[str, Any]:
 
 
 def check_kind(path: Path, is_kind: Callable[[int], bool], what: str) -> None:
-    if not is_kind(path.lstat().st_mode):
+    """Raises BadFileError where there is something else or nothing, MlxWanError where it cannot
+    be known."""
+    try:
+        mode = path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise BadFileError(f"{path} is missing", HINT) from None
+    except OSError as error:
+        raise MlxWanError(f"{path} cannot be read: {error.strerror}", ACCESS) from None
+    if not is_kind(mode):
         raise BadFileError(f"{path} is not {what} of its own", "a link or pipe is not followed")
 
 
@@ -115,10 +124,7 @@ class Checker:
         if self.data.get(name) != wanted:
             self._refuse(name)
         path = self.owner.with_name(wanted)
-        try:
-            check_kind(path, stat.S_ISREG, "a file")
-        except OSError as error:
-            raise BadFileError(f"{path} cannot be read: {error.strerror}", HINT) from None
+        check_kind(path, stat.S_ISREG, "a file")
         return path
 
     def _table(self, name: str) -> dict[str, Any]:

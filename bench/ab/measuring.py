@@ -6,7 +6,7 @@ It is no part of the runs, so that neither its time nor its memory is in theirs.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mlx_wan.errors import MlxWanError
+from mlx_wan.errors import BadFileError
 from mlx_wan.presets import PRESETS
 
 from .folder import update_run
@@ -24,7 +24,7 @@ def measure_runs(
 ) -> int:
     """Measure runs without metrics (all of them with `again`); returns how many were.
 
-    For the one that holds the folder's lock. A video that cannot be read fails its gates. A run
+    For the one that holds the folder's lock. A video that is damaged fails its gates. A run
     whose reference is another one by now, as when that had failed and was made again, is measured
     again.
     """
@@ -51,7 +51,7 @@ def measure_runs(
                 loops=loops,
             )
             changes: dict[str, Any] = {"metrics": metrics, "gates": gates}
-        except MlxWanError as error:
+        except BadFileError as error:
             changes = {"metrics": {}, "gates": {"readable": False}, "metrics_error": str(error)}
         update_run(result, changes | {"reference": _hash(other)})
         report(count, len(todo))

@@ -5,6 +5,7 @@ three, light and dark, each direction, and real subjects of business posts.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ def read_prompts(file: Path | None = None, limit: int | None = None) -> tuple[Pr
         entries = [line.strip() for line in read_text(path).splitlines()]
         entries = [line for line in entries if line and not line.startswith("#")]
     prompts = check_prompts(entries, str(path))
+    _check_apart(prompts, str(path))
     if limit is not None and not 1 <= limit <= len(prompts):
         raise UsageError(
             f"num_prompts is {limit}; {path.name} has {len(prompts)} prompts",
@@ -66,6 +68,18 @@ def check_prompts(entries: Any, where: str) -> tuple[Prompt, ...]:
             raise UsageError(f"{where} has two prompts with the id {prompt.id}", "rename one")
         prompts[prompt.id] = prompt
     return tuple(prompts.values())
+
+
+def _check_apart(prompts: Sequence[Prompt], where: str) -> None:
+    """The same text twice would count as two prompts, and so as more evidence than it is."""
+    seen: dict[str, int] = {}
+    for number, prompt in enumerate(prompts, 1):
+        first = seen.setdefault(" ".join(prompt.text.split()), number)
+        if first != number:
+            raise UsageError(
+                f"{where}: prompts {first} and {number} are the same",
+                "leave one out; --seeds makes more videos of a prompt",
+            )
 
 
 def _prompt(entry: Any, number: int, where: str) -> Prompt:

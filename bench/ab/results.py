@@ -9,15 +9,16 @@ A run is made in a hidden folder and renamed when it is whole: it exists or it d
 """
 
 import os
+import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlx_wan.errors import BadFileError, UsageError
+from mlx_wan.errors import BadFileError, MlxWanError, UsageError
 from mlx_wan.settings import shown
 
-from .checks import HINT, MOST_BYTES, Checker, check_kind, read_object
+from .checks import ACCESS, HINT, MOST_BYTES, Checker, check_kind, read_object
 from .experiment import FORMAT, MAX_REPEATS, MAX_RUNS, VERSION, check_seeds
 from .prompts import Prompt, check_prompts
 from .schedule import NAME, Run
@@ -108,7 +109,9 @@ def read_experiment(folder: Path) -> StoredExperiment:
     for id, about in variants.items():
         if (
             not isinstance(about, dict)
-            or not all(isinstance(about.get(k), str) for k in ("label", "model", "fingerprint"))
+            or not isinstance(about.get("label"), str)
+            or not _is_model(about.get("model"))
+            or not _is_hash(about.get("fingerprint"))
             or not isinstance(about.get("settings"), dict)
             or not isinstance(about.get("asked", {}), dict)
         ):
@@ -123,6 +126,14 @@ def read_experiment(folder: Path) -> StoredExperiment:
     except UsageError as error:
         raise BadFileError(error.message, "it was changed") from None
     return StoredExperiment(folder, variants, prompts, tuple(data["seeds"]), repeats, data)
+
+
+def _is_model(name: Any) -> bool:
+    return isinstance(name, str) and 0 < len(name) <= 200 and name.isprintable()
+
+
+def _is_hash(text: Any) -> bool:
+    return isinstance(text, str) and re.fullmatch("[0-9a-f]{64}", text) is not None
 
 
 def both_are_models(experiment: StoredExperiment) -> bool:
@@ -150,7 +161,11 @@ def read_runs(experiment: StoredExperiment, *, warmups: bool = False) -> list[Ru
         return []
     check_kind(root, stat.S_ISDIR, "a folder")
     results = []
-    for count, entry in enumerate(sorted(os.scandir(root), key=lambda one: one.name)):
+    try:
+        entries = sorted(os.scandir(root), key=lambda one: one.name)
+    except OSError as error:
+        raise MlxWanError(f"{root} cannot be read: {error.strerror}", ACCESS) from None
+    for count, entry in enumerate(entries):
         if count > MAX_RUNS:
             raise BadFileError(f"{root} holds more than {MAX_RUNS:,} runs", "it was changed")
         if entry.name.startswith("."):

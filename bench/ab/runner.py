@@ -65,7 +65,13 @@ def run_missing(
     for count, run in enumerate(missing, 1):
         start = time.perf_counter()
         about = {"commit": at, "earlier_errors": list(retry.get(run.name, ()))}
-        data = _make(folder, run, plans, timeout, child, about)
+        try:
+            data = _make(folder, run, plans, timeout, child, about)
+        except OSError as failure:
+            raise MlxWanError(
+                f"no run can be made in {folder}: {failure.strerror or failure}",
+                "check space and permissions; the same command goes on",
+            ) from None
         number = len(runs) - len(missing) + count
         seconds = time.perf_counter() - start
         left = len(missing) - count

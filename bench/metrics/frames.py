@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mlx_wan.errors import BadFileError
+from mlx_wan.errors import BadFileError, MlxWanError
 
 Plane = npt.NDArray[np.float32]  # (H, W)
 
@@ -60,7 +60,10 @@ def frames_of(
 
 
 def read_frames(video: Path) -> Iterator[Frame]:
-    """The frames of a video file; BadFileError when it is none, too large, or ends early."""
+    """The frames of a video file; BadFileError when it is none, too large, or ends early.
+
+    Raises MlxWanError for one that may not be opened, of which nothing is known.
+    """
     import av
 
     try:
@@ -74,6 +77,8 @@ def read_frames(video: Path) -> Iterator[Frame]:
             fps = float(stream.average_rate or 16)
             arrays = _decoded(container, stream, video)
             yield from frames_of(arrays, fps=fps, count=min(stream.frames, MAX_FRAMES))
+    except PermissionError:
+        raise MlxWanError(f"{video} cannot be read", "check its permissions") from None
     except (OSError, ValueError) as error:  # PyAV's errors are both
         raise BadFileError(f"{video} cannot be read: {error}", "give an MP4 video") from error
 

@@ -23,7 +23,7 @@ from mlx_wan.tensorfile import strict_json
 from .media import is_mp4, videos_of
 from .questions import Voting
 from .vote_page import vote_page
-from .votes import read_votes
+from .votes import FILE, read_votes
 
 HOST = "127.0.0.1"
 _MAX_BODY = 4096
@@ -51,6 +51,11 @@ class VoteServer(ThreadingHTTPServer):
         experiment = read_experiment(Path(directory))
         videos = videos_of(experiment, read_runs(experiment))
         self.voting = Voting(experiment, videos, read_votes(experiment.folder)[0])
+        votes = experiment.folder / FILE
+        if not os.access(votes if votes.exists() else experiment.folder, os.W_OK):
+            raise MlxWanError(
+                f"votes cannot be stored in {experiment.folder}", "check its permissions"
+            )
         if not self.voting.total:
             raise UsageError(
                 f"{directory} has no two videos of the same prompt and seed",
