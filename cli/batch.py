@@ -1,9 +1,7 @@
 """`mlx-wan batch`: many videos from one file, all checked before the first one starts."""
 
 import json
-import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, get_args
@@ -14,6 +12,7 @@ from mlx_wan.errors import MlxWanError, UsageError
 
 from . import options as o
 from .library_tables import plain
+from .tables import print_table
 
 if TYPE_CHECKING:
     from mlx_wan.plan import Plan
@@ -192,26 +191,10 @@ def _print_plan(items: "list[Item]", plans: "dict[str, Plan | Production]") -> N
         rows.append((str(item.number), item.kind, item.title, *cells))
     known = [time for time in times if time is not None]
     total = sum(known) if len(known) == len(times) else None
-    _table(("", "kind", "", "video", "model", "work"), rows, stderr=True)
+    print_table(("", "kind", "", "video", "model", "work"), rows, stderr=True)
     print(f"{len(plans)} to make, {seconds:g} s; time: {spoken(total)}", file=sys.stderr)
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
     names = ("number", "kind", "title", "state", "result")
-    _table(("", "kind", "", "", ""), [tuple(str(row[name]) for name in names) for row in rows])
-
-
-def _table(
-    header: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, stderr: bool = False
-) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*header, box=None, padding=(0, 2, 0, 0))
-    for row in rows:
-        table.add_row(*(Text(plain(cell)) for cell in row))
-    for column in table.columns:
-        column.overflow = "fold"  # a path that is cut short is of no use
-    piped = not (stderr or sys.stdout.isatty() or "COLUMNS" in os.environ)
-    Console(stderr=stderr, width=10_000 if piped else None).print(table)
+    print_table(("", "kind", "", "", ""), [tuple(str(row[name]) for name in names) for row in rows])

@@ -4,7 +4,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .library_tables import console, plain, size_text
+from .library_tables import plain, size_text
+from .tables import print_table
 
 if TYPE_CHECKING:
     from mlx_wan.bench.ab.results import StoredExperiment
@@ -45,7 +46,7 @@ def print_measured(done: int, total: int) -> None:
 
 def print_experiment(about: dict[str, Any], more: dict[str, Any]) -> None:
     """What `bench ab` would do."""
-    _table(
+    print_table(
         ("", "variant", "model", "fingerprint"),
         [
             (id, one["label"], one["model_path"], one["fingerprint"][:12])
@@ -70,14 +71,16 @@ def print_summaries(
     table = _costs(summaries)
     if len(summaries) <= 3:  # a column each, with the spread
         header = ("", *(f"{one.id}  {one.label}" for one in summaries))
-        _table(header, [(name, *cells) for name, cells in table.items()], right=1)
+        print_table(
+            header, [(name, *cells) for name, cells in table.items()], numbers=slice(1, None)
+        )
     else:
         medians = [[cell.split(" (")[0] for cell in cells] for cells in table.values()]
         rows = zip(
             *([one.id for one in summaries], [one.label for one in summaries], *medians),
             strict=True,
         )
-        _table(("", "variant", *table), list(rows), right=2)
+        print_table(("", "variant", *table), list(rows), numbers=slice(2, None))
     for one in summaries:
         for error in one.errors[:3]:
             print(f"failed   {one.id}: {plain(error)}")
@@ -97,7 +100,7 @@ def print_speed(figures: dict[str, Any]) -> None:
     rows = [(name, *_three(values)) for name, values in figures["seconds"].items()]
     if figures["seconds_per_step"]:
         rows.append(("one step", *_three(figures["seconds_per_step"])))
-    _table(("seconds", "median", "min", "max"), rows, right=1)
+    print_table(("seconds", "median", "min", "max"), rows, numbers=slice(1, None))
     print(f"{figures['teraflops']:.3g} TFLOP/s while denoising, runs: {figures['runs']}")
     _print_machine(figures)
 
@@ -113,7 +116,7 @@ def print_kernels(figures: dict[str, Any]) -> None:
         for row in figures["kernels"]
     ]
     names = ("kernel", "size", "shape", "median ms", "min", "max", "GFLOP/s", "GB/s")
-    _table(names, rows, right=3)
+    print_table(names, rows, numbers=slice(3, None))
     print(f"{figures['dtype']}, runs: {figures['runs']}")
     _print_machine(figures)
 
@@ -160,7 +163,7 @@ def _print_differences(differences: Any) -> None:
     ]
     count = max((len(row) for row in rows), default=1) - 1
     print()
-    _table(("differs", *"abcdefghijklmnopqrstuvwxyz"[:count]), rows)
+    print_table(("differs", *"abcdefghijklmnopqrstuvwxyz"[:count]), rows)
 
 
 def _short(value: Any) -> str:
@@ -176,20 +179,3 @@ def _spread(values: "Spread | None") -> str:
 
 def _three(values: dict[str, float]) -> tuple[str, ...]:
     return tuple(f"{values[name]:.4g}" for name in ("median", "min", "max"))
-
-
-def _table(
-    header: tuple[str, ...], rows: Sequence[tuple[str, ...]], right: int | None = None
-) -> None:
-    """`right`: columns from this one on are numbers."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for number, name in enumerate(header):
-        is_number = right is not None and number >= right
-        heading = Text(plain(name))  # a label is no markup
-        table.add_column(heading, justify="right" if is_number else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(plain(cell)) for cell in row))
-    console().print(table)

@@ -3,7 +3,6 @@
 import json
 import math
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,9 +10,10 @@ import typer
 
 from mlx_wan.errors import MlxWanError, UsageError
 
-from .library_tables import console, plain
+from .library_tables import plain
 from .options import Json, takes
 from .planned import record_file
+from .tables import print_table
 
 if TYPE_CHECKING:
     from mlx_wan.cost.inputs import Inputs
@@ -166,7 +166,7 @@ def _print_costs(rows: "list[tuple[str, Cost]]", told: "Bill", inputs: "Inputs")
     if len(cells) > 1:
         cells.append(("all", *_cells(told.total)))
     header = ("", "length s", "made in s", "kWh", "energy", "depreciation", inputs.currency)
-    _table(header, cells)
+    print_table(header, cells, numbers=slice(1, None))
     if told.per_second is not None:
         print(
             f"{_money(told.per_second)} {inputs.currency} for each second of accepted video, "
@@ -194,7 +194,11 @@ def _print_clouds(seconds: float, table: "Prices") -> None:
         )
         for row in beside_clouds(seconds, table)
     ]
-    _table((f"{seconds:g} s from a cloud", table.currency, "as of", "source"), rows, right=(1,))
+    print_table(
+        (f"{seconds:g} s from a cloud", table.currency, "as of", "source"),
+        rows,
+        numbers=slice(1, 2),
+    )
     print(f"Prices as of {table.as_of}, excluding retries: what you reject there is paid as well.")
 
 
@@ -214,18 +218,3 @@ def _money(amount: float | None) -> str:
 
 def _span(lowest: float, highest: float) -> str:
     return _money(lowest) if lowest == highest else f"{_money(lowest)}-{_money(highest)}"
-
-
-def _table(
-    header: tuple[str, ...], rows: Sequence[tuple[str, ...]], right: tuple[int, ...] | None = None
-) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for number, name in enumerate(header):
-        is_number = number > 0 if right is None else number in right
-        table.add_column(name, justify="right" if is_number else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(plain(cell)) for cell in row))
-    console().print(table)
