@@ -1,7 +1,7 @@
 """HunyuanVideo 1.5's latent upsamplers against plain NumPy, and what its super resolution reads.
 
-With Tencent-Hunyuan/HunyuanVideo-1.5 itself (upsample.py at 60783e7, float32) our networks agreed to
-2e-6 when this was written; its code needs more than our tests install.
+With Tencent-Hunyuan/HunyuanVideo-1.5 itself (upsample.py at 60783e7, float32) our networks agreed
+to 2e-6 when this was written; its code needs more than our tests install.
 """
 
 from typing import Any
