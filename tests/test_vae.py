@@ -1,5 +1,6 @@
 """Both VAEs: recorded reference outputs, streaming against the whole sequence, memory, errors."""
 
+import gc
 import re
 import zlib
 from pathlib import Path
@@ -280,6 +281,7 @@ def test_half_precision_weights_stay_so():
 
 
 def peak(work):
+    gc.collect()  # what earlier tests left must not go in the middle
     mx.clear_cache()
     before = mx.get_active_memory()
     mx.reset_peak_memory()

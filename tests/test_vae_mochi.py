@@ -1,5 +1,6 @@
 """Mochi's VAE: recorded reference outputs, streaming against the whole, tiles, memory, errors."""
 
+import gc
 import re
 from pathlib import Path
 
@@ -277,6 +278,7 @@ def test_tiles_that_cannot_be_are_refused(tiles):
 
 
 def peak(work):
+    gc.collect()  # what earlier tests left must not go in the middle
     mx.clear_cache()
     before = mx.get_active_memory()
     mx.reset_peak_memory()
