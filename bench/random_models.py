@@ -9,6 +9,7 @@ from typing import Any
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
+from mlx_wan.bench.networks_hunyuan_text import byte_bpe
 from mlx_wan.bench.synthetic import spiece_model
 from mlx_wan.models import NETWORKS
 from mlx_wan.models.mochi import MochiConfig, MochiTransformer
@@ -18,6 +19,7 @@ from mlx_wan.models.vae_mochi import MochiVAE, MochiVAEConfig
 from mlx_wan.models.vae_wan21 import WanVAE21, WanVAE21Config
 from mlx_wan.models.vae_wan22 import WanVAE22, WanVAE22Config
 from mlx_wan.models.wan import WanConfig, WanTransformer
+from mlx_wan.presets import PRESETS
 
 # network in config.json, its config, what builds it
 Part = tuple[str, Any, Callable[[Any], Any]]
@@ -102,7 +104,7 @@ def write_folder(
     folder: Path, preset: str, networks: Mapping[str, tuple[str, Any]], dtype: str = "float32"
 ) -> Path:
     """Networks of any sizes, with what weights they have, as a converted model with a small
-    SentencePiece tokenizer; `networks` are name -> (name in NETWORKS, the network)."""
+    tokenizer of its kind; `networks` are name -> (name in NETWORKS, the network)."""
     components: dict[str, Any] = {}
     for part, (name, network) in networks.items():
         assert name in NETWORKS
@@ -122,12 +124,14 @@ def write_folder(
         }
         del weights
     (folder / "tokenizer").mkdir()
-    (folder / "tokenizer" / "spiece.model").write_bytes(spiece_model())
-    components["tokenizer"] = {
-        "network": "sentencepiece",
-        "config": {},
-        "files": ["tokenizer/spiece.model"],
-    }
+    kind, _ = PRESETS[preset].components["tokenizer"]
+    file, content = (
+        ("tokenizer/spiece.model", spiece_model())
+        if kind == "sentencepiece"
+        else ("tokenizer/tokenizer.json", byte_bpe().encode())
+    )
+    (folder / file).write_bytes(content)
+    components["tokenizer"] = {"network": kind, "config": {}, "files": [file]}
     files = [file for component in components.values() for file in component["files"]]
     config_json = {
         "format": "mlx-wan",

@@ -32,10 +32,12 @@ class QwenTokenizer:
         raw = read_small(Path(file), MAX_FILE_BYTES, what=f"the tokenizer {file}", hint=_HINT)
         try:
             pieces, merges, added = _parts(strict_json(raw))
+            # an added token that is a piece too keeps its id
             model = models.BPE(vocab=pieces | added, merges=merges)
         except Exception as error:  # the library raises Exception itself
-            raise BadFileError(f"{name} is not Qwen's tokenizer: {error}", _HINT) from None
-        self.vocab_size = 1 + max((pieces | added).values())  # ids are below this
+            why = str(error)[:200]
+            raise BadFileError(f"{name} is not Qwen's tokenizer: {why}", _HINT) from None
+        self.vocab_size = 1 + max(*pieces.values(), *added.values())  # ids are below this
         self._tokenizer = Tokenizer(model)
         self._tokenizer.normalizer = normalizers.NFC()
         self._tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -77,6 +79,7 @@ def _parts(content: Any) -> tuple[dict[str, int], list[tuple[str, str]], dict[st
     missing += [byte for byte in pre_tokenizers.ByteLevel.alphabet() if byte not in pieces]
     if missing:
         raise ValueError(f"it lacks {missing[0]!r}")
+    "".join((*pieces, *added)).encode()  # half a character, which JSON may hold, is no text
     return pieces, [_merge(one, pieces) for one in merges], added
 
 
