@@ -258,14 +258,15 @@ def test_the_way_for_gpus_agrees_with_the_cpus(monkeypatch):
     assert relative(vae.decode(latents), decoded) < 3e-5
 
 
-def test_half_precision_weights_stay_so():
+@pytest.mark.parametrize("dtype", [mx.bfloat16, mx.float16])
+def test_half_precision_weights_stay_so(dtype):
     vae, frames = tiny_hunyuan_vae.vae(), video(1, 5, 16, 32)
     latents = vae.encode(frames)
     decoded = vae.decode(latents)
-    vae.set_dtype(mx.bfloat16)
+    vae.set_dtype(dtype)
     kept = History()
-    vae.decoder(latents[:, :1].astype(mx.bfloat16), kept)
-    assert {frame.dtype for frame in kept._frames.values()} == {mx.bfloat16}
+    vae.decoder(latents[:, :1].astype(dtype), kept)
+    assert {frame.dtype for frame in kept._frames.values()} == {dtype}
     halved = vae.encode(frames)
     assert halved.dtype == mx.float32 and relative(halved, latents) < 0.1
     frames = vae.decode(latents)
