@@ -3,8 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import tiny_hunyuan
+import tiny_hunyuan_vae
+
 from mlx_wan.bench.networks_hunyuan_text import byte_bpe
 from mlx_wan.bench.networks_mochi import load, random_weights
+from mlx_wan.bench.random_models import write_folder
 from mlx_wan.models.byt5 import ByT5Config, ByT5Encoder
 from mlx_wan.models.qwen25vl import QwenConfig, QwenEncoder
 from mlx_wan.models.siglip import SiglipConfig, SiglipEncoder
@@ -57,3 +61,22 @@ def tokenizer(folder: Path) -> Path:
 def _filled(network: Any, seed: int) -> Any:
     load(network, random_weights(network, seed))
     return network
+
+
+def model(folder: Path, preset: str = "hunyuanvideo-1.5-480p-t2v", **transformer: Any) -> str:
+    """A converted model with all networks of a preset."""
+    changes = {"in_dim": 65, "out_dim": 32, "text_dim": QWEN["dim"], "text_len": 64}
+    changes |= {"glyph_len": 32, "vision_len": 9, "use_meanflow": "step" in preset}
+    vae = {"block_out_channels": (16, 16, 32, 32, 64), "z_dim": 32}
+    networks: dict[str, Any] = {
+        "transformer": (
+            "hunyuan_transformer",
+            tiny_hunyuan.transformer(1, **changes | transformer),
+        ),
+        "text_encoder": ("qwen25vl", qwen(2)),
+        "text_encoder_2": ("byt5", byt5(3)),
+        "vae": ("hunyuan_vae", tiny_hunyuan_vae.vae(4, **vae)),
+    }
+    if "i2v" in preset:
+        networks["image_encoder"] = ("siglip", siglip(5))
+    return str(write_folder(folder, preset, networks))

@@ -76,7 +76,8 @@ def text_tokens(folder: ModelFolder, texts: Sequence[str | None]) -> tuple[int, 
         glyph = byt5.glyph_text(text) if text and i == 0 else None
         tokens = config.text_len
         if text is not None:
-            tokens = min(tokens, expected_tokens(text, vocab_size, tokens) - 1 + AFTER_TOKENS)
+            words = max(1, expected_tokens(text, vocab_size, tokens) - 1)  # it counts an end
+            tokens = min(tokens, words + AFTER_TOKENS)
         quoted = len(byt5.token_ids(glyph, config.glyph_len)) if glyph else 0
         counts.append(tokens + (config.glyph_len if text is None else quoted) + seen)
     return tuple(counts)
