@@ -82,7 +82,7 @@ PROMPTS: dict[str, tuple[list[int], list[int] | None, bool]] = {
 
 
 @pytest.mark.parametrize("name", PROMPTS)
-@pytest.mark.parametrize("std", [None, 0.1, 0.2])
+@pytest.mark.parametrize("std", [None, 0.2])
 @pytest.mark.parametrize("meanflow", [False, True])
 def test_forward(name, std, meanflow):
     ours, theirs = pair(std, seed=len(name), use_meanflow=meanflow)
@@ -106,7 +106,7 @@ def test_random_configs(seed):
         "num_heads": heads,
         "num_layers": int(random.randint(1, 5)),
         "refiner_layers": int(random.randint(1, 4)),
-        "in_dim": int(2 * random.randint(1, 9) + 1),
+        "out_dim": int(random.randint(1, 9)),
         "text_dim": int(random.randint(4, 40)),
         "glyph_dim": int(random.randint(4, 40)),
         "vision_dim": int(random.randint(4, 40)),
@@ -114,7 +114,8 @@ def test_random_configs(seed):
         "rope_theta": float(random.choice([256.0, 10000.0])),
         "use_meanflow": bool(random.randint(2)),
     }
-    changes["out_dim"] = changes["in_dim"] // 2
+    whole, ones = [(2, 1), (3, 2)][random.randint(2)]  # super resolution reads more channels
+    changes["in_dim"] = whole * changes["out_dim"] + ones
     ours, theirs = pair(float(random.uniform(0.05, 0.2)), seed, **changes)
     batch = int(random.randint(1, 4))
     given = inputs(
