@@ -25,9 +25,10 @@ bench_app = typer.Typer(
 
 AB_HELP = """\
 A and B are models (a name or folder), or models with settings, as in
-wan-mini:steps=8,solver=euler,guidance=3 or wan2.2-t2v-a14b:quant=8,guidance.low_noise=3
+wan-mini:steps=8,solver=euler,guidance_scale=3 or
+wan2.2-t2v-a14b:quant=8,guidance_scale.low_noise=3
 
-Settings: steps, solver, shift, guidance (guidance.EXPERT for one), quality, quant.
+Settings: steps, solver, shift, guidance_scale (guidance_scale.EXPERT for one), quality, quant.
 
 With --matrix each of them runs in every combination; one model is enough then:
 mlx-wan bench ab wan-mini --matrix steps=4,20 solver=unipc,euler
@@ -247,11 +248,9 @@ def _common(flags: dict[str, Any], quality: str | None) -> dict[str, Any]:
     from .planned import given_flags
 
     given = given_flags({name: v for name, v in flags.items() if name != "memory_limit"})
-    scale = given.pop("guidance_scale", None)
-    if isinstance(scale, dict):
-        given |= {f"guidance.{expert}": value for expert, value in scale.items()}
-    elif scale is not None:
-        given["guidance"] = scale
+    if isinstance(scale := given.get("guidance_scale"), dict):
+        del given["guidance_scale"]
+        given |= {f"guidance_scale.{expert}": value for expert, value in scale.items()}
     if quality is not None:
         given["quality"] = parse_setting("quality", quality)[1]
     if "image" in given:

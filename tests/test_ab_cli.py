@@ -109,7 +109,7 @@ def test_evidence_between_two_models_is_recorded(tmp_path, monkeypatch, capsys):
     assert run(["bench", "report", str(folder)]) == 0
     assert recorded == [{"verdict": "PASS"}] and "verdict  PASS" in capsys.readouterr().out
     stored = results.read_experiment(folder)
-    for setting, counts in (("steps", False), ("guidance.low_noise", False), ("width", True)):
+    for setting, counts in (("steps", False), ("guidance_scale.low_noise", False), ("width", True)):
         other = replace(stored, data=stored.data | {"common": {setting: 2}})
         assert results.both_are_models(other) == counts, "for both, but not their own"
 

@@ -39,6 +39,10 @@ def read(folder: Path) -> list[results.RunResult]:
     return results.read_runs(results.read_experiment(folder), warmups=True)
 
 
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
 def test_what_we_write_is_read(folder):
     assert {one.run.name for one in read(folder)} == {
         *("a-p-0", "a-p-0-warmup", "b-p-0", "b-p-0-warmup"),
@@ -199,9 +203,9 @@ def test_any_value_anywhere_is_read_or_refused(data, made, tmp_path):
     values[data.draw(st.sampled_from(sorted(values)))] = data.draw(anything)
     kept[which].write_text(json.dumps(values))
     try:
-        read(folder)
-    except MlxWanError:
-        pass
+        assert {one.folder.name for one in read(folder)} == names(folder / "runs")
+    except MlxWanError as error:
+        assert str(folder) in error.message and "\n" not in error.message
     finally:
         for file, original in zip(kept, originals, strict=True):
             file.write_bytes(original)

@@ -22,16 +22,16 @@ ONE = (Prompt("one", "slow blue aurora", "low"),)
 
 def test_a_variant_is_a_model_or_a_model_with_settings(tmp_path):
     assert v.parse_variant("wan-mini") == v.Spec("wan-mini")
-    spec = v.parse_variant("wan-mini:steps=8,solver=euler,guidance=3,shift=2.5,quant=16")
+    spec = v.parse_variant("wan-mini:steps=8,solver=euler,guidance_scale=3,shift=2.5,quant=16")
     assert spec.settings == {
         "steps": 8,
         "solver": "euler",
-        "guidance": 3.0,
+        "guidance_scale": 3.0,
         "shift": 2.5,
         "quant": 16,
     }
-    assert spec.label == "wan-mini:steps=8,solver=euler,guidance=3,shift=2.5,quant=16"
-    assert v.parse_variant("m:guidance_scale.low_noise=2").settings == {"guidance.low_noise": 2.0}
+    assert spec.label == "wan-mini:steps=8,solver=euler,guidance_scale=3,shift=2.5,quant=16"
+    assert v.parse_variant("m:guidance.low_noise=2").settings == {"guidance_scale.low_noise": 2.0}
     odd = tmp_path / "a:steps=4"  # a folder of this very name
     odd.mkdir()
     assert v.parse_variant(str(odd)) == v.Spec(str(odd))
@@ -140,7 +140,7 @@ def test_another_precision_of_the_same_model_is_found_by_its_name(tiny_models):
 
 
 def test_the_variant_wins_over_what_all_share():
-    common = {"steps": 6, "solver": "euler", "guidance": 2.0}
+    common = {"steps": 6, "solver": "euler", "guidance_scale": 2.0}
     built = v.build_variants(["wan-mini:steps=3", "wan-mini:guidance.low_noise=5"], (), common)
     plans = Plans(Experiment(tuple(built), ONE, (0,), common=common))
     a, b = plans.base["a", "low"], plans.base["b", "low"]
@@ -162,7 +162,7 @@ def test_quality_auto_follows_each_prompts_density():
 
 def test_a_variant_that_cannot_be_planned_is_named():
     built = tuple(v.build_variants(["wan-mini", "wan-mini:guidance.transformer=3"]))
-    with pytest.raises(UsageError, match=r"variant wan-mini:guidance\.transformer=3: "):
+    with pytest.raises(UsageError, match=r"variant wan-mini:guidance_scale\.transformer=3: "):
         Plans(Experiment(built, ONE, (0,)))
 
 

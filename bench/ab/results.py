@@ -121,8 +121,11 @@ def read_experiment(folder: Path) -> StoredExperiment:
     if len(variants) < 2 or type(repeats) is not int or not 1 <= repeats <= MAX_REPEATS:
         raise BadFileError(f"{file} has no sound variants or repeats", "it was changed")
     try:
-        prompts = check_prompts(data.get("prompts"), str(file))
         check_seeds(seeds if isinstance(seeds, list) else ())
+    except UsageError as error:
+        raise BadFileError(f"{file}: {error.message}", "it was changed") from None
+    try:
+        prompts = check_prompts(data.get("prompts"), str(file))
     except UsageError as error:
         raise BadFileError(error.message, "it was changed") from None
     return StoredExperiment(folder, variants, prompts, tuple(data["seeds"]), repeats, data)
@@ -146,7 +149,7 @@ def both_are_models(experiment: StoredExperiment) -> bool:
     common = experiment.data.get("common")
     shared = {name.partition(".")[0] for name in common} if isinstance(common, dict) else set()
     as_they_are = all((one.get("asked") or {}).keys() <= {"quant"} for one in (a, b))
-    is_default = not shared & {"steps", "solver", "shift", "guidance"}
+    is_default = not shared & {"steps", "solver", "shift", "guidance_scale"}
     return as_they_are and is_default and a["fingerprint"] != b["fingerprint"]
 
 

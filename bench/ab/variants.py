@@ -1,7 +1,7 @@
 """What is compared: a model, or a model with settings, in one small grammar.
 
-VARIANT = MODEL [":" SETTING {"," SETTING}]         wan-mini:steps=8,solver=euler,guidance=3
-SETTING = NAME "=" VALUE                            guidance.low_noise=3 is for one expert
+VARIANT = MODEL [":" SETTING {"," SETTING}]         wan-mini:steps=8,solver=euler,guidance_scale=3
+SETTING = NAME "=" VALUE                            guidance_scale.low_noise=3 is for one
 MATRIX  = NAME "=" VALUE {"," VALUE}, several       steps=4,20 solver=unipc,euler
 """
 
@@ -23,7 +23,9 @@ IDS = "abcdefghijklmnopqrstuvwxyz"
 PRECISIONS = (4, 6, 8, 16)  # 16: as published, nothing quantised
 _QUANTIZED = re.compile(r"-[468]bit$")
 _QUALITIES = ("auto", "high", "medium", "low")
-GRAMMAR = "MODEL or MODEL:NAME=VALUE,NAME=VALUE as in wan-mini:steps=8,solver=euler,guidance=3"
+GRAMMAR = (
+    "MODEL or MODEL:NAME=VALUE,NAME=VALUE as in wan-mini:steps=8,solver=euler,guidance_scale=3"
+)
 
 
 def _integer(text: str) -> int:
@@ -66,7 +68,7 @@ SETTINGS: dict[str, Callable[[str], Any]] = {
     "steps": _integer,
     "solver": _solver,
     "shift": _number,
-    "guidance": _number,
+    "guidance_scale": _number,
     "quality": _one_of(*_QUALITIES),
     "quant": _quant,
     "cache": _one_of("off"),
@@ -78,7 +80,7 @@ _NOT_BUILT = {"cache": "step caches", "lora": "LoRA files", "engine": "other eng
 
 @dataclass(frozen=True)
 class Spec:
-    """A variant as it was written: `settings` by name, "guidance.EXPERT" among them."""
+    """A variant as it was written: `settings` by name, "guidance_scale.EXPERT" among them."""
 
     model: str
     settings: dict[str, Any] = field(default_factory=dict)
@@ -128,9 +130,9 @@ def parse_variant(text: str) -> Spec:
 def parse_setting(name: str, text: str) -> tuple[str, Any]:
     """Name and value of one setting, checked. Raises UsageError naming what exists."""
     base, _, expert = name.partition(".")
-    if base == "guidance_scale":
-        base = "guidance"
-    if base not in SETTINGS or (expert and base != "guidance"):
+    if base == "guidance":
+        base = "guidance_scale"
+    if base not in SETTINGS or (expert and base != "guidance_scale"):
         if base in ("seed", "seeds", "prompt", "width", "height", "num_frames", "fps"):
             hint = f"it is the same for all variants: --{base.replace('_', '-')}"
             raise UsageError(f"{name} is no setting of a variant", hint.replace("seed", "seeds", 1))
@@ -199,18 +201,18 @@ def build_variants(
 def request_settings(spec: Spec, defaults: Mapping[str, Any]) -> dict[str, Any]:
     """The settings by the names of a Request, besides "quality"; the variant's own ones win."""
     settings = {k: v for k, v in defaults.items() if v is not None}
-    if any(name.startswith("guidance") for name in spec.settings):
-        settings = {k: v for k, v in settings.items() if not k.startswith("guidance")}
+    if any(name.startswith("guidance_scale") for name in spec.settings):
+        settings = {k: v for k, v in settings.items() if not k.startswith("guidance_scale")}
     settings |= spec.settings
     values = {k: v for k, v in settings.items() if k in ("steps", "solver", "shift", "quality")}
-    scales = {k.partition(".")[2]: v for k, v in settings.items() if k.startswith("guidance.")}
-    if scales and "guidance" in settings:
+    scales = {k.split(".")[1]: v for k, v in settings.items() if k.startswith("guidance_scale.")}
+    if scales and "guidance_scale" in settings:
         raise UsageError(
-            f"{spec.label} has guidance for all experts and for one",
-            "as in guidance.high_noise=4,guidance.low_noise=3",
+            f"{spec.label} has guidance_scale for all experts and for one",
+            "as in guidance_scale.high_noise=4,guidance_scale.low_noise=3",
         )
-    if scales or "guidance" in settings:
-        values["guidance_scale"] = scales or settings["guidance"]
+    if scales or "guidance_scale" in settings:
+        values["guidance_scale"] = scales or settings["guidance_scale"]
     return values
 
 
