@@ -53,7 +53,9 @@ INPUTS: dict[str, Any] = {
     ],
     "hours_per_day": Annotated[
         float | None,
-        typer.Option(help="Hours a day it is in use. Default: 24.", rich_help_panel=_INPUTS),
+        typer.Option(
+            help="Hours a day it is in use. Default: 8, a working day.", rich_help_panel=_INPUTS
+        ),
     ],
 }
 

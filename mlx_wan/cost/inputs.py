@@ -28,7 +28,9 @@ class Inputs:
 
     `wall_factor`: power from the wall for each watt the chip's counters see. `watts`: power from
     the wall while generating, as the owner measured it, where nothing else does. The purchase is
-    spread over `life_years` of `hours_per_day` in use.
+    spread over `life_years` of `hours_per_day` in use: by default 8, a working day. A machine that
+    makes videos day and night is the exception, and 24 would tell everybody else a third of what
+    an hour costs them.
     """
 
     currency: str = "USD"
@@ -37,7 +39,7 @@ class Inputs:
     watts: float | None = None
     purchase_price: float | None = None
     life_years: float = 3.0
-    hours_per_day: float = 24.0
+    hours_per_day: float = 8.0
 
     @property
     def hour(self) -> float | None:
