@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .library_tables import plain, size_text
@@ -49,7 +50,7 @@ def print_experiment(about: dict[str, Any], more: dict[str, Any]) -> None:
     print_table(
         ("", "variant", "model", "fingerprint"),
         [
-            (id, one["label"], one["model_path"], one["fingerprint"][:12])
+            (id, one["label"], _place(one["model_path"]), one["fingerprint"][:12])
             for id, one in about["variants"].items()
         ],
     )
@@ -60,6 +61,12 @@ def print_experiment(about: dict[str, Any], more: dict[str, Any]) -> None:
     warm = len(about["variants"])
     print(f"runs     {more['runs']}, {warm} of them to warm up; {more['flops'] / 1e12:,.3g} TFLOP")
     print(f"folder   {plain(more['folder'])}")
+
+
+def _place(path: str) -> str:
+    from mlx_wan.loading import embedded_model
+
+    return "built in" if Path(path) == embedded_model() else path
 
 
 def print_summaries(
@@ -134,7 +141,7 @@ def _costs(summaries: "Sequence[VariantSummary]") -> dict[str, list[str]]:
     for stage in ("encode", "denoise", "decode", "save", "total"):
         rows[f"{stage} s"] = [_spread(one.seconds.get(stage)) for one in summaries]
     peaks = [max(one.peak_memory.values(), default=0) for one in summaries]
-    rows["peak memory"] = [format_bytes(peak) if peak else "" for peak in peaks]
+    rows["most memory"] = [format_bytes(peak) if peak else "" for peak in peaks]
     rows["whole process"] = [
         format_bytes(one.peak_rss) if one.peak_rss else "" for one in summaries
     ]

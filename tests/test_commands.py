@@ -156,10 +156,16 @@ def test_the_text_encoder_is_the_converted_one_and_the_plan_says_what_suits(
 ):
     if stored:
         monkeypatch.setattr(production, "stored_bits", lambda _: stored)
+    monkeypatch.setattr(production, "EMBEDDED", "another")  # there it would be no advice
     made = plan_values({"prompt": "blue waves", "format": "wide", "quality": quality, "seed": 1})
     row = dict(production.describe_production(made))["text encoder"]
     assert row.endswith(told) and row.startswith(f"{stored or 16} bits")
     assert made.recorded()["production"]["text_encoder_bits"] == (stored or 16)
+
+
+def test_nobody_is_told_to_convert_the_model_that_comes_with_us():
+    made = plan_values({"prompt": "blue waves", "format": "wide", "quality": "low", "seed": 1})
+    assert dict(production.describe_production(made))["text encoder"] == "16 bits, as converted"
 
 
 def test_quantised_weights_are_counted_by_their_codes():

@@ -104,7 +104,13 @@ def test_interrupted_between_two_names_it_is_whole_or_not_there(step, tmp_path, 
         assert visible(tmp_path) in ([], WHOLE)
 
 
-def test_a_name_taken_meanwhile_is_not_overwritten(tmp_path, monkeypatch):
+@pytest.mark.parametrize("has_links", [True, False], ids=["links", "no links"])
+def test_a_name_taken_meanwhile_is_not_overwritten(has_links, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError("no links here")
+
+    if not has_links:
+        monkeypatch.setattr(os, "link", refuse)
     video = tmp_path / "a.mp4"
     files = made(video)
     (tmp_path / "a_2.json").write_text("mine")
@@ -121,14 +127,6 @@ def test_a_name_taken_meanwhile_is_not_overwritten(tmp_path, monkeypatch):
     assert (final.name, about) == ("a_3.mp4", {"video": "a_3.mp4"})
     assert (video.read_text(), (tmp_path / "a_2.json").read_text()) == ("theirs", "mine")
     assert visible(tmp_path) == ["a.mp4", "a_2.json", "a_3.json", "a_3.mp4", "a_3.png"]
-
-
-def test_without_hard_links_it_is_the_same(tmp_path, monkeypatch):
-    def refuse(*_):
-        raise PermissionError("no links here")
-
-    monkeypatch.setattr(os, "link", refuse)
-    test_a_name_taken_meanwhile_is_not_overwritten(tmp_path, monkeypatch)
 
 
 def test_somebody_elses_files_stay(tmp_path):

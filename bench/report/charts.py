@@ -66,7 +66,7 @@ def memory_bars(summaries: Sequence[Summary], labels: Mapping[str, str]) -> Mark
         pieces = [_rect(0, size / largest * _LONG, f"fill-{css}")]
         told = f"{format_bytes(size)} in {stage}" if size else "not measured"
         bars += _bar(one["id"], labels, pieces, told)
-    return join(tag("h3", "Peak memory"), tag("div", *bars, class_="bars"))
+    return join(tag("h3", "Peak memory, the largest of all runs"), tag("div", *bars, class_="bars"))
 
 
 def strengths_table(report: Mapping[str, Any], labels: Mapping[str, str]) -> Markup:

@@ -106,6 +106,7 @@ def _row(row: Row, candidate: str, scale: float, decided: bool) -> Markup:
         cells += [tag("td", _plot(row, scale)), tag("td", _state(row), data_label="Verdict")]
     arrow = {"higher": "higher is better", "lower": "lower is better"}.get(row["better"])
     words = [row["unit"] if not overall and not short else None, arrow if not overall else None]
+    words.append("mean over prompts" if ratio else None)
     about = tag("span", ", ".join(filter(None, words)), class_="soft about")
     return tag(
         "tr",

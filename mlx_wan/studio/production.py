@@ -15,6 +15,7 @@ from mlx_wan.loading import Component, find_model, open_model
 from mlx_wan.memory import format_bytes
 from mlx_wan.plan import Plan, spacing
 from mlx_wan.planning import replan
+from mlx_wan.presets import EMBEDDED
 from mlx_wan.record import read_record_plan
 from mlx_wan.request import MAX_SEED, Request
 from mlx_wan.settings import has_type
@@ -251,7 +252,8 @@ def stored_bits(component: Component) -> int:
 def _encoder_row(production: Production) -> str:
     """What reads the prompt, and where the profile asks for something the model does not have."""
     wanted, found = production.profile.text_encoder_bits, production.text_encoder_bits
-    if found is None or wanted == found or (wanted is None and found >= 16):
+    is_small = production.plans[0].model == EMBEDDED  # fewer bits of it would save nothing
+    if found is None or wanted == found or is_small or (wanted is None and found >= 16):
         return f"{found or wanted} bits, as converted"
     name = production.profile.name
     if wanted is None:
