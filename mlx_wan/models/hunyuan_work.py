@@ -1,28 +1,24 @@
 """What a forward of HunyuanVideo 1.5's transformer costs: bytes at its peak, and its operations."""
 
-from typing import TYPE_CHECKING
-
 from mlx_wan import cpu
 from mlx_wan.attention import row_chunks
 from mlx_wan.roofline import work
 
+from .hunyuan_blocks import HunyuanConfig
 from .hunyuan_text import REFINER_FFN
 
-if TYPE_CHECKING:
-    from .hunyuan import HunyuanConfig
 
-
-def text_tokens_at_most(config: "HunyuanConfig") -> int:
+def text_tokens_at_most(config: HunyuanConfig) -> int:
     """Tokens of a full prompt with quoted texts and an image."""
     return config.text_len + config.glyph_len + config.vision_len
 
 
-def forward_flops(config: "HunyuanConfig", tokens: int) -> float:
+def forward_flops(config: HunyuanConfig, tokens: int) -> float:
     """Floating-point operations of one forward with a full prompt, no quoted text and no image."""
     return work.flops(forward_work(config, tokens, config.text_len))
 
 
-def forward_work(config: "HunyuanConfig", tokens: int, text_tokens: int) -> list[work.Op]:
+def forward_work(config: HunyuanConfig, tokens: int, text_tokens: int) -> list[work.Op]:
     """The operations of one forward with tables, beside so many tokens of text of all kinds."""
     dim, ffn_dim, layers = config.dim, config.ffn_dim, config.num_layers
     joint = tokens + text_tokens
@@ -60,7 +56,7 @@ def forward_work(config: "HunyuanConfig", tokens: int, text_tokens: int) -> list
     return [op.times(layers) for op in block] + refining + around
 
 
-def precompute_work(config: "HunyuanConfig", steps: int) -> list[work.Op]:
+def precompute_work(config: HunyuanConfig, steps: int) -> list[work.Op]:
     """The operations of `precompute`."""
     dim = config.dim
     return [
@@ -70,12 +66,12 @@ def precompute_work(config: "HunyuanConfig", steps: int) -> list[work.Op]:
     ]
 
 
-def released_parameters(config: "HunyuanConfig") -> int:
+def released_parameters(config: HunyuanConfig) -> int:
     """How many weights `precompute` lets go of: those of the modulation."""
     return (12 * config.num_layers + 2) * config.dim * (config.dim + 1)
 
 
-def condition_work(config: "HunyuanConfig", tokens: int, text_tokens: int) -> list[work.Op]:
+def condition_work(config: HunyuanConfig, tokens: int, text_tokens: int) -> list[work.Op]:
     """The operations of `condition` for one prompt, counted as if all its tokens were text."""
     return [
         work.linear(text_tokens, config.text_dim, config.dim),
@@ -85,7 +81,7 @@ def condition_work(config: "HunyuanConfig", tokens: int, text_tokens: int) -> li
     ]
 
 
-def denoise_memory(config: "HunyuanConfig", tokens: int, steps: int, itemsize: int = 4) -> int:
+def denoise_memory(config: HunyuanConfig, tokens: int, steps: int, itemsize: int = 4) -> int:
     """Bytes alive at the peak of a forward with a full prompt, beside weights and conditioning,
     with tables for `steps` timesteps.
 
@@ -100,6 +96,6 @@ def denoise_memory(config: "HunyuanConfig", tokens: int, steps: int, itemsize: i
     return 2 * joint * 4 + max(6 * joint * itemsize, feed_forward) + tables
 
 
-def conditioning_memory(config: "HunyuanConfig", tokens: int, text_tokens: int) -> int:
+def conditioning_memory(config: HunyuanConfig, tokens: int, text_tokens: int) -> int:
     """Bytes of `Conditioning`, without tables, for so many tokens of text of all kinds."""
     return 4 * (text_tokens * config.dim + tokens * config.head_dim)

@@ -8,7 +8,9 @@ import numpy as np
 
 from mlx_wan import cpu
 from mlx_wan.attention import row_chunks
+from mlx_wan.errors import UsageError
 
+Time = float | np.ndarray | mx.array
 Watch = Callable[[str, mx.array], None]  # called with a layer's name and its tokens (B, L, .)
 
 
@@ -57,6 +59,16 @@ def time_features(times: np.ndarray, freq_dim: int) -> mx.array:
     half = freq_dim // 2
     angles = times[:, None] * 10000.0 ** (-np.arange(half) / half)  # float64, as the originals
     return mx.array(np.concatenate([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32))
+
+
+def batch_times(timestep: Time, batch: int) -> np.ndarray:
+    """One number or one per batch item -> (1,) or (B,) float64."""
+    times = np.atleast_1d(np.asarray(timestep, dtype=np.float64))
+    if times.shape not in ((1,), (batch,)):
+        raise UsageError(
+            f"timestep has shape {np.shape(timestep)}; accepted are one number or ({batch},)"
+        )
+    return times
 
 
 def rotary_by_axis(

@@ -24,7 +24,16 @@ from mlx_wan.attention import attention, row_chunks
 from mlx_wan.errors import ModelError, UsageError
 from mlx_wan.roofline import work
 
-from .layers import TwoLinears, Watch, linear, linear_float32, show, time_features
+from .layers import (
+    Time,
+    TwoLinears,
+    Watch,
+    batch_times,
+    linear,
+    linear_float32,
+    show,
+    time_features,
+)
 from .patches import check_grid, patch_grid, patchify, unpatchify
 
 QK_EPS = 1e-5  # of the norms of queries and keys; all others have the config's
@@ -432,7 +441,7 @@ class MochiTransformer(nn.Module):
     def __call__(
         self,
         latents: mx.array,
-        timestep: float | np.ndarray | mx.array,
+        timestep: Time,
         conditioning: Conditioning,
         watch: Watch | None = None,
     ) -> mx.array:
@@ -487,14 +496,10 @@ class MochiTransformer(nn.Module):
             raise UsageError(f"the mask has shape {tuple(mask.shape)}, not {shape[:2]}")
 
     def _modulation(
-        self, timestep: float | np.ndarray | mx.array, batch: int, conditioning: Conditioning
+        self, timestep: Time, batch: int, conditioning: Conditioning
     ) -> tuple[int | None, mx.array]:
         """The place of a timestep in the tables, or None and silu(time + prompt), (B, dim)."""
-        times = np.asarray(timestep, dtype=np.float64)
-        if times.shape not in ((), (1,), (batch,)):
-            raise UsageError(
-                f"timestep has shape {times.shape}; accepted are one number or ({batch},)"
-            )
+        times = batch_times(timestep, batch)
         tables = conditioning.tables
         if tables is not None and times.size == 1 and float(times.item()) in tables.timesteps:
             return tables.timesteps.index(float(times.item())), conditioning.pooled
