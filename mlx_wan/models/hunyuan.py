@@ -1,4 +1,4 @@
-"""HunyuanVideo 1.5's diffusion transformer: what it reads, how that passes its blocks, what comes out.
+"""HunyuanVideo 1.5's diffusion transformer: what it reads, how that passes its blocks.
 
 Names and the order of operations are those of Tencent-Hunyuan/HunyuanVideo-1.5
 (hyvideo/models/transformers/hunyuanvideo_1_5_transformer.py). Channels are last, tokens travel as
