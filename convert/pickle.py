@@ -17,7 +17,13 @@ from mlx_wan.tensorfile import ITEM_BYTES, MAX_DIM, MAX_DIMS, MAX_NAME_LENGTH, T
 from .archive import DOWNLOAD_AGAIN, RESAVE, Member, read_members
 
 _MAX_PICKLE = 16_000_000
-_STORAGES = {"FloatStorage": "F32", "HalfStorage": "F16", "BFloat16Storage": "BF16"}
+_STORAGES = {
+    "FloatStorage": "F32",
+    "HalfStorage": "F16",
+    "BFloat16Storage": "BF16",
+    "LongStorage": "I64",  # never of a weight, but a tensor may lie beside them
+}
+_NESTED = "state_dict"  # where some training code puts the tensors, beside what else it saved
 _STORAGE_MODULES = ("torch", "torch.cuda", "torch.storage")
 _REBUILD_TENSOR = "torch._utils._rebuild_tensor_v2"
 _REBUILD_PARAMETER = "torch._utils._rebuild_parameter"
@@ -59,6 +65,8 @@ def _member_bytes(path: Path, member: Member, limit: int) -> bytes:
 def _tensor_table(path: Path, result: Any) -> dict[str, TensorInfo]:
     if not isinstance(result, dict):
         _refuse(path, f"holds a {type(result).__name__}, not a table of tensors", RESAVE)
+    inner = result.get(_NESTED)
+    result = inner if isinstance(inner, dict) and inner else result
     for name, value in result.items():
         if not 0 < len(name) <= MAX_NAME_LENGTH or not name.isprintable():
             _refuse(path, f"has a tensor with an unusable name: {name[:80]!r}")

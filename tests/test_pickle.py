@@ -83,7 +83,7 @@ PICKLES = {
     ),
     "a global is called with a list": (b"\x80\x02ccollections\nOrderedDict\n]R.", "broken pickle"),
     "state for a tensor": (b"\x80\x02" + GOOD + b"}b.", "broken pickle"),
-    "other storages": (state(pickled_tensor("0", (4,), storage="torch\nLongStorage")), "LongSt"),
+    "other storages": (state(pickled_tensor("0", (4,), storage="torch\nQInt8Storage")), "QInt8St"),
     # broken
     "empty": (b"", "broken pickle"),
     "no stop": (b"\x80\x02}", "broken pickle"),
@@ -141,6 +141,17 @@ def test_hostile_pickles_are_refused_and_never_run(case, tmp_path, monkeypatch):
     path_named, _, problem = error.value.message.partition(str(path))
     assert path_named == "" and told in problem
     assert [file.name for file in tmp_path.iterdir()] == ["x.pth"]
+
+
+def test_tensors_may_lie_in_a_table_of_their_own(tmp_path):
+    """As training code saves them, beside the number of steps and the like."""
+    program = b"\x80\x02}(" + text("epoch") + number(3) + text("state_dict") + state(GOOD)[2:-1]
+    (name,) = read_pth(archive(tmp_path / "x.pth", program + b"u."))
+    assert name == "w"
+    for inner in (b"}", number(1), state(b"}")[2:-1]):
+        program = b"\x80\x02}(" + text("state_dict") + inner + b"u."
+        with pytest.raises(BadFileError):
+            read_pth(archive(tmp_path / "y.pth", program))
 
 
 def test_a_memo_cannot_eat_the_memory(tmp_path):
