@@ -6,7 +6,8 @@ import pytest
 
 from mlx_wan.bench import aa_simulation
 from mlx_wan.bench.aa_simulation import EFFECTS, EXPECTED, count_verdicts
-from mlx_wan.bench.report.figures import Figure, Gate
+from mlx_wan.bench.report.figures import Figure
+from mlx_wan.bench.report.pairs import Gate
 from mlx_wan.bench.report.stats import Interval
 from mlx_wan.bench.report.verdict import FAIL, NOT_ENOUGH, PASS, Case, decide
 from mlx_wan.bench.report.votes import Preference

@@ -11,8 +11,10 @@ from typing import Any
 
 from mlx_wan.bench.ab.results import RunResult, StoredExperiment
 from mlx_wan.bench.ab.summary import summarize, to_json
+from mlx_wan.bench.metrics import Metric
 
-from .figures import ALPHA, Metric, Pair, broken, compare, gate_counts, paired
+from .figures import ALPHA, figures_of
+from .pairs import Pair, broken, gate_counts, paired
 from .verdict import MIN_EVIDENCE, RULES, Case, decide
 from .votes import Vote, preference, strengths
 
@@ -104,7 +106,7 @@ def _comparison(
     pairs = paired(runs, BASELINE, candidate)
     alpha = ALPHA / candidates
     done = [pair for pair in pairs if pair.done]
-    figures = compare(pairs, metrics, alpha=alpha)
+    figures = figures_of(pairs, metrics, alpha=alpha)
     gates = gate_counts(pairs)
     preferred = preference(votes, BASELINE, candidate)
     case = Case(

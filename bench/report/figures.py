@@ -1,15 +1,17 @@
-"""Two variants beside each other: what was measured on the same prompts and seeds, paired."""
+"""What was measured of two variants, row by row: differences, their intervals, what is clear."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from mlx_wan.bench.ab.results import RunResult
+from mlx_wan.bench.metrics import Metric
 
+from .pairs import Pair, peak
 from .stats import bootstrap_interval, swap_test
 
 ALPHA = 0.01  # the chance that two equal variants differ clearly in anything measured
@@ -17,20 +19,6 @@ LEVEL = 0.95
 TIME_NOISE, MEMORY_NOISE = 0.03, 0.01  # a machine differs from itself by so much
 OVERALL = "overall quality"
 _LARGEST = 1e30  # larger figures would overflow when squared
-
-
-class Metric(Protocol):
-    """What is told about a figure; the metrics themselves come from `mlx_wan.bench.metrics`.
-
-    `better` is "higher", "lower" or "none"; `kind` is "quality", "gate" or "information".
-    """
-
-    @property
-    def unit(self) -> str: ...
-    @property
-    def better(self) -> str: ...
-    @property
-    def kind(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -62,76 +50,7 @@ class Figure:
     clear: str | None = None
 
 
-@dataclass(frozen=True)
-class Gate:
-    """How many of the pairs' videos failed a gate; "finished" counts runs that gave no video."""
-
-    name: str
-    a_failed: int
-    b_failed: int
-    pairs: int
-
-
-@dataclass(frozen=True)
-class Pair:
-    """One prompt and seed through both variants, all repeats; a run that is missing is in none."""
-
-    prompt: str
-    seed: int
-    a: tuple[RunResult, ...]
-    b: tuple[RunResult, ...]
-
-    @property
-    def name(self) -> str:
-        return f"{self.prompt}-{self.seed}"
-
-    @property
-    def done(self) -> bool:
-        return any(run.done for run in self.a) and any(run.done for run in self.b)
-
-
-def paired(runs: Iterable[RunResult], a: str, b: str) -> list[Pair]:
-    """Pairs in the order of prompts and seeds in which they were run; without warm-ups."""
-    found: dict[tuple[str, int], dict[str, list[RunResult]]] = {}
-    for result in runs:
-        if result.run.warmup or result.run.variant not in (a, b):
-            continue
-        sides = found.setdefault((result.run.prompt, result.run.seed), {a: [], b: []})
-        sides[result.run.variant].append(result)
-    return [
-        Pair(prompt, seed, tuple(sides[a]), tuple(sides[b]))
-        for (prompt, seed), sides in found.items()
-        if sides[a] and sides[b]
-    ]
-
-
-def gate_counts(pairs: Sequence[Pair]) -> list[Gate]:
-    """Of each gate, and of finishing at all; a pair fails when any of its repeats does."""
-    names = dict.fromkeys(
-        name for pair in pairs for run in (*pair.a, *pair.b) for name in sorted(run.gates)
-    )
-    gates = [
-        Gate("finished", _count(not_done, pairs, "a"), _count(not_done, pairs, "b"), len(pairs))
-    ]
-    for name in names:
-
-        def failed(run: RunResult, name: str = name) -> bool:
-            return run.gates.get(name) is False
-
-        gates.append(Gate(name, _count(failed, pairs, "a"), _count(failed, pairs, "b"), len(pairs)))
-    return gates
-
-
-def not_done(run: RunResult) -> bool:
-    return not run.done
-
-
-def broken(run: RunResult) -> bool:
-    """It gave no video, or one that failed a gate."""
-    return not run.done or not all(run.gates.values())
-
-
-def compare(
+def figures_of(
     pairs: Sequence[Pair], metrics: Mapping[str, Metric], *, alpha: float = ALPHA, seed: int = 0
 ) -> list[Figure]:
     """All rows: overall quality first, then quality, time, memory, and what is for information.
@@ -294,11 +213,6 @@ def _cost_tables(pairs: Sequence[Pair]) -> list[_Table]:
     return tables
 
 
-def peak(run: RunResult) -> float:
-    """The largest peak of any stage, in bytes; 0 where none was measured."""
-    return max(run.peak_memory.values(), default=0)
-
-
 def _own_spread(pairs: Sequence[Pair]) -> float:
     """How far one variant's times for the same work lie apart: half their quartiles' distance.
 
@@ -325,10 +239,6 @@ def _by_prompt(values: Iterable[tuple[str, float]]) -> dict[str, float]:
     for prompt, value in values:
         found.setdefault(prompt, []).append(value)
     return {prompt: fmean(numbers) for prompt, numbers in found.items()}
-
-
-def _count(fails: Any, pairs: Sequence[Pair], side: str) -> int:
-    return sum(any(fails(run) for run in getattr(pair, side)) for pair in pairs)
 
 
 def _as_ratio(log: float | None) -> float | None:

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mlx_wan.bench.metrics import Metric
 from mlx_wan.memory import format_bytes
 
 from .charts import memory_bars, strengths_table, time_bars
-from .figures import Metric, peak
 from .markup import Markup, chip, join, person_text, tag
 from .media import Videos
+from .pairs import peak
 from .rows import figures_table, gates_table, number
 from .shell import controls, document
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from mlx_wan.bench.ab.results import STAGES, RunResult
 
-from .figures import peak
+from .pairs import peak
 
 
 def runs_csv(runs: Sequence[RunResult]) -> str:

@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .figures import ALPHA, LEVEL, MEMORY_NOISE, OVERALL, TIME_NOISE, Figure, Gate
+from .figures import ALPHA, LEVEL, MEMORY_NOISE, OVERALL, TIME_NOISE, Figure
+from .pairs import Gate
 from .stats import sign_test
 from .votes import Preference
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from mlx_wan.bench.ab.results import read_experiment, read_runs
+from mlx_wan.bench.metrics import Metric
 from mlx_wan.files import complete_or_absent
 
 from .build import build_report
-from .figures import Metric
 from .media import EMBEDDED_BYTES, sources, videos_of
 from .page import page
 from .tables import metrics_csv, runs_csv
