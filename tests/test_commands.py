@@ -67,7 +67,7 @@ def test_words_without_quotes_are_told_to_be_quoted(capsys):
 
 
 def test_a_known_model_that_is_not_converted_names_the_whole_command(capsys):
-    assert run(["plan", "a fox", "--model", "wan2.2-ti2v-5b"]) == 1
+    assert run(["generate", "a fox", "--model", "wan2.2-ti2v-5b"]) == 1
     assert "mlx-wan models download wan2.2-ti2v-5b --convert" in capsys.readouterr().err
 
 
