@@ -99,7 +99,7 @@ class SiglipEncoder(nn.Module):
 def encode(encoder: SiglipEncoder, images: mx.array, *, release: bool = False) -> mx.array:
     """Pictures as `shown` makes them -> (B, tokens, dim) in float32, evaluated.
 
-    With `release` a layer is let go when it has run; the encoder is empty afterwards.
+    With `release` a layer is let go when it has run.
     """
     weight = encoder.patch_embedding.weight.astype(mx.float32)
     x = mx.conv2d(images, weight, encoder.config.patch_size) + encoder.patch_embedding.bias

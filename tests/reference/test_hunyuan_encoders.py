@@ -2,6 +2,7 @@
 with transformers' networks and tokenizers, all tiny and with our random weights."""
 
 import json
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
@@ -35,7 +36,7 @@ PROMPTS = [
 ]
 
 
-def arrays(network) -> dict[str, np.ndarray]:
+def arrays(network: Any) -> dict[str, np.ndarray]:
     return {name: np.array(value) for name, value in tree_flatten(network.parameters())}
 
 
