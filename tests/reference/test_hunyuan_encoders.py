@@ -37,7 +37,8 @@ PROMPTS = [
 
 
 def arrays(network: Any) -> dict[str, np.ndarray]:
-    return {name: np.array(value) for name, value in tree_flatten(network.parameters())}
+    parameters: Any = tree_flatten(network.parameters())
+    return {name: np.array(value) for name, value in parameters}
 
 
 def error(ours: mx.array, expected: torch.Tensor) -> float:
