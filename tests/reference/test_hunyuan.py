@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 import tiny_hunyuan
 import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
 
 from mlx_wan.bench.networks_hunyuan import (
     diffusers_transformer,
     diffusers_velocity,
-    names_of,
     our_transformer,
 )
 from mlx_wan.bench.networks_mochi import load, random_weights
+from mlx_wan.conditioning.hunyuan_sr import small_video
 from mlx_wan.models.hunyuan_text import HunyuanPrompt
 
 pytestmark = pytest.mark.reference
@@ -154,18 +155,14 @@ def test_with_precomputed_modulation(meanflow, release):
 @pytest.mark.parametrize("layout", ["original", "comfyui"])
 def test_weights_through_foreign_names(layout):
     """There and back, then compared with diffusers' forward: no share is mixed up on the way."""
-    from mlx_wan.convert.keys_hunyuan import reorder, to_ours
+    from mlx_wan.bench.layouts import from_layout, to_layout
 
     config = tiny_hunyuan.TRANSFORMER | {"use_meanflow": True}
     network = our_transformer(config)
     weights = random_weights(network, std=0.1)
     theirs = diffusers_transformer(config, weights)
-    foreign = names_of(layout, weights)
-    back = {}
-    for name, ours in to_ours("hunyuan_transformer", layout, foreign).items():
-        for own, part in zip(ours, np.split(foreign[name], len(ours)), strict=True):
-            back[own] = reorder("hunyuan_transformer", own, part.shape).apply(part)
-    load(network, back)  # strict
+    foreign = to_layout("hunyuan_transformer", layout, weights)
+    load(network, from_layout("hunyuan_transformer", layout, foreign))  # strict
     given, latents = inputs(network.config, [13], [5], True), normal(1, 2, 4, 3, 9)
     times, times_r = np.array([700.0]), np.array([400.0])
     expected = diffusers_velocity(theirs, latents, times, **given, timestep_r=times_r)
@@ -177,8 +174,6 @@ def test_weights_through_foreign_names(layout):
 @pytest.mark.parametrize(("steps", "guidance", "meanflow"), [(6, 6.0, False), (4, 1.0, True)])
 def test_a_whole_loop(steps, guidance, meanflow):
     """With diffusers' scheduler: guidance as two forwards, or mean flow."""
-    from diffusers import FlowMatchEulerDiscreteScheduler
-
     ours, theirs = pair(0.1, seed=3, use_meanflow=meanflow)
     given, latents = inputs(ours.config, [5, 12], [0, 4], True, seed=7), normal(1, 2, 6, 5, 4)
     still = normal(1, 2, 6, 5, 5, seed=8)  # the image's latents and their mask
@@ -208,4 +203,37 @@ def test_a_whole_loop(steps, guidance, meanflow):
         without, with_text = ours(both, time, uncond), ours(both, time, cond)
         velocity = without + guidance * (with_text - without)
         x = x + (sigmas[i + 1] - sigmas[i]) * velocity
+    assert relative(x, z.numpy()) <= 1e-3
+
+
+def test_a_whole_super_resolution():
+    """Six steps with diffusers' scheduler and the original's channels, cut out as it cuts them."""
+    channels, size = 4, (2, 6, 5)
+    ours, theirs = pair(0.1, seed=4, in_dim=3 * channels + 2)
+    given, key = inputs(ours.config, [7], None, True, seed=2), mx.random.key(5)
+    small, image = normal(1, 2, 4, 3, channels, seed=1), normal(1, *size, channels + 1, seed=2)
+    video = small_video(mx.array(small), *size[1:], lambda x: 2 * x, key, mx.array(image))
+
+    frames = torch.tensor(small[0]).movedim(-1, 1)
+    low = torch.nn.functional.interpolate(frames, size=size[1:], mode="bilinear")
+    low = low.movedim(1, -1)[None].numpy() * 2
+    low = 0.3 * low + 0.7 * np.array(mx.random.normal((1, *size, channels), key=key))
+    told = np.concatenate([image, low, np.ones((1, *size, 1), np.float32)], axis=-1)
+    zeroed = told.copy()
+    zeroed[..., channels + 1 : 2 * channels + 1] = 0
+    zeroed[..., 2 * channels + 1] = 0
+
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=2.0)
+    scheduler.set_timesteps(sigmas=np.linspace(1, 0, 7)[:-1])
+    times = [float(time) for time in scheduler.timesteps]
+    z = torch.tensor(normal(1, *size, channels, seed=3))
+    (condition,) = ours.precompute([ours.condition(prompt(given), size)], times, release=True)
+    x, sigmas = mx.array(z.numpy()), [*(time / 1000 for time in times), 0.0]
+    for i, time in enumerate(times):
+        beside = told if time >= 700 else zeroed
+        both = np.concatenate([z.numpy(), beside], axis=-1)
+        v = torch.tensor(diffusers_velocity(theirs, both, np.array([time]), **given))
+        z = scheduler.step(v, torch.tensor(time), z, return_dict=False)[0]
+        read = mx.concatenate([x, video.channels(time)], axis=-1)
+        x = x + (sigmas[i + 1] - sigmas[i]) * ours(read, time, condition)
     assert relative(x, z.numpy()) <= 1e-3
