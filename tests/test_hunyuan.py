@@ -384,6 +384,7 @@ def test_refusals_say_what_fits(latents, timestep, rows, said):
     [
         ({"glyph": mx.ones((1, 7, 8))}, "glyph has shape (1, 7, 8); this model takes at most 6"),
         ({"vision": mx.ones((1, 7, 8))}, "vision has shape (1, 7, 8)"),
+        ({"vision": mx.ones((2, 7, 12))}, "rows of 12 for each of 1 prompts"),
         ({"text_mask": mx.ones((1, 4))}, "the mask has shape (1, 4), its tokens (1, 5)"),
         ({"text_mask": mx.zeros((1, 5))}, "no valid token"),
     ],

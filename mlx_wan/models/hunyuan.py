@@ -130,19 +130,18 @@ class HunyuanTransformer(nn.Module):
         for that is less than a thousandth of it, where its results for a whole schedule would be
         as large as the weights they save.
         """
-        text = self._tokens("text", prompt_embeds.text, prompt_embeds.text_mask)
+        text = self._tokens("text", prompt_embeds)
         if not text.valid.any(axis=1).all():
             raise UsageError(
                 "a prompt has no valid token", "encode the empty prompt: its template has tokens"
             )
         parts, valid = [], []
-        vision, glyph = prompt_embeds.vision, prompt_embeds.glyph
-        if vision is not None and bool(mx.any(vision != 0)):
-            image = self._tokens("vision", vision, None)
+        if prompt_embeds.vision is not None and bool(mx.any(prompt_embeds.vision != 0)):
+            image = self._tokens("vision", prompt_embeds)
             parts.append(self._marked(self.vision_in(image.rows), VISION))
             valid.append(image.valid)
-        if glyph is not None:
-            quoted = self._tokens("glyph", glyph, prompt_embeds.glyph_mask)
+        if prompt_embeds.glyph is not None:
+            quoted = self._tokens("glyph", prompt_embeds)
             if quoted.valid.size:
                 parts.append(self._marked(self.byt5_in(quoted.rows), GLYPH))
                 valid.append(quoted.valid)
@@ -255,16 +254,17 @@ class HunyuanTransformer(nn.Module):
             return tokens
         return tokens + self.cond_type_embedding.weight[kind].astype(mx.float32)
 
-    def _tokens(self, name: str, rows: mx.array, mask: mx.array | None) -> Tokens:
+    def _tokens(self, name: str, prompt: HunyuanPrompt) -> Tokens:
         """The valid rows of the text, glyph or vision part of a prompt."""
-        most = getattr(self.config, f"{name}_len")
-        width = getattr(self.config, f"{name}_dim")
-        if rows.ndim != 3 or rows.shape[1] > most or rows.shape[2] != width:
+        rows, batch = getattr(prompt, name), len(prompt.text)
+        most, width = (getattr(self.config, f"{name}_{size}") for size in ("len", "dim"))
+        fits = rows.ndim == 3 and rows.shape[1] <= most and rows.shape[2] == width
+        if not fits or len(rows) != batch:
             raise UsageError(
                 f"the prompt's {name} has shape {rows.shape}; this model takes at most {most} "
-                f"rows of {width}"
+                f"rows of {width} for each of {batch} prompts"
             )
-        return Tokens.of(rows, mask)
+        return Tokens.of(rows, getattr(prompt, f"{name}_mask", None))
 
     def _check(self, latents: mx.array, conditioning: Conditioning) -> None:
         accepted, channels = (self.config.in_dim, self.config.out_dim), latents.shape[-1]

@@ -118,9 +118,8 @@ class TokenRefiner(nn.Module):
 
     def condition(self, text: Tokens) -> tuple[mx.array, mx.array]:
         """The embedded tokens (B, n, dim) and the prompt as one vector (B, dim), float32."""
-        return linear(self.input_embedder, text.rows).astype(mx.float32), self.c_embedder(
-            text.mean()
-        )
+        embedded = linear(self.input_embedder, text.rows).astype(mx.float32)
+        return embedded, self.c_embedder(text.mean())
 
     def __call__(
         self, embedded: mx.array, pooled: mx.array, times: mx.array, bias: mx.array | None
