@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .models_download import download, verify
+from .models_download import download
+from .models_verify import verify
 from .options import Json
 
 if TYPE_CHECKING:

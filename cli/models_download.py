@@ -1,42 +1,44 @@
-"""`mlx-wan models download` and `verify`: a known model from the hub, checked, and converted."""
+"""`mlx-wan models download`: a known model from the hub, checked, and converted."""
 
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlx_wan.errors import BadFileError, ModelError, UsageError
+from mlx_wan.errors import ModelError, UsageError
 
 from .library_tables import plain, size_text
+from .models_offer import ask_for_consent, files_text, show_offer
+from .models_verify import Id, check_snapshots, converted_folder, recorded
 from .options import Json
 from .transfer import transfer_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
-    from mlx_wan.events import Report
-    from mlx_wan.hub import Download, Listing
+    from mlx_wan.hub import Snapshot
     from mlx_wan.registry.catalogue import KnownModel
-
-_PERMISSIVE = ("apache", "mit", "bsd")
-Id = Annotated[str, typer.Argument(metavar="ID", help="A model of `mlx-wan models list`.")]
 
 
 def download(
     id: Id,
     revision: Annotated[
         str | None,
-        typer.Option(help="A commit, tag or branch instead of the commit that is known."),
+        typer.Option(
+            help="A commit, tag or branch of the model's own repository instead of the commit "
+            "that is known."
+        ),
     ] = None,
     include: Annotated[
         list[str] | None,
         typer.Option(metavar="PATTERN", help="Only files like this (*.json); may be repeated."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show files, sizes and licence, and stop.")
+        bool, typer.Option("--dry-run", help="Show files, sizes and licences, and stop.")
     ] = False,
     offline: Annotated[
         bool, typer.Option("--offline", help="Fetch nothing; check what is here already.")
@@ -51,17 +53,26 @@ def download(
         bool,
         typer.Option("--delete-source", help="After converting, delete what was downloaded."),
     ] = False,
-    yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="The licence's restrictions are accepted.")
+    accept_license: Annotated[
+        bool,
+        typer.Option(
+            "--accept-license",
+            "--yes",
+            "-y",
+            help="Do not ask about a licence with restrictions. Only a terminal is asked; in a "
+            "script the licences are shown and the download goes on, as with `hf download`.",
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Download a model from the hub, one commit of it, and check every file.
+    """Download a model from the hub, one commit of each of its repositories, and check every file.
 
     Into the cache of huggingface_hub (HF_HOME). Given again, it goes on where it was stopped.
+    Licences, sizes and gates of all repositories are shown before the first byte is fetched.
     """
-    from mlx_wan.hub import Download, missing_bytes
+    from mlx_wan.hub import Snapshot, check_access, missing_bytes
     from mlx_wan.hub.cache import check_space
+    from mlx_wan.hub.download import repos_text
     from mlx_wan.hub.known import folder_of, pinned, wanted
     from mlx_wan.hub.transport import is_offline
 
@@ -74,66 +85,35 @@ def download(
     if convert:
         _check_conversion(model, bool(include))
     if offline:
-        source = _recorded(id) or pinned(model)
+        snapshots = recorded(id) or pinned(model)
+        to_come = 0
     else:
-        listing = wanted(model, revision, include or [])
-        source = Download(listing, folder_of(listing), missing_bytes(listing))
-    _show(model, source, offline)
+        listings = wanted(model, revision, include or [])
+        snapshots = [Snapshot(listing, folder_of(listing)) for listing in listings]
+        to_come = missing_bytes(*listings)
+    show_offer(model, snapshots, to_come, offline)
     if dry_run:
-        check_space(source.listing.repo, source.fetched)
+        if not offline:
+            check_space(repos_text(listings), to_come)
         if as_json:
-            print(json.dumps(_told(model, source) | {"dry_run": True}))
+            print(json.dumps(_told(model, snapshots, to_come) | {"dry_run": True}))
         return
     if offline:
-        _check(model, source)
+        _check(model, snapshots)
     else:
-        _ask_for_consent(model, yes)
+        for listing in listings:
+            check_access(listing)
+        ask_for_consent(model, accept_license)
         if convert:
-            _check_space_for_both(model, source, quantize)
-        source = _fetch(model, source.listing, partly=bool(include))
-    made = _convert(model, source, quantize, delete_source) if convert else None
+            _check_space_for_both(model, to_come, quantize)
+        snapshots = _fetch(model, snapshots, partly=bool(include))
+    made = _convert(model, snapshots, quantize, delete_source) if convert else None
     if as_json:
-        print(json.dumps(_told(model, source) | {"converted": str(made) if made else None}))
+        fetched = sum(snapshot.fetched for snapshot in snapshots)
+        told = _told(model, snapshots, fetched)
+        print(json.dumps(told | {"converted": str(made) if made else None}))
     else:
-        print(made or source.folder)
-
-
-def verify(id: Id, as_json: Json = False) -> None:
-    """Check what was downloaded and converted of a model, byte for byte."""
-    from mlx_wan.convert import verify as verify_converted
-    from mlx_wan.hub import check_files
-    from mlx_wan.registry.content import is_name
-    from mlx_wan.registry.recording import find_known
-
-    if not is_name(id):
-        raise UsageError(f"{id[:80]!r} is no name of a model", "`mlx-wan models list` shows them")
-    source, made = _recorded(id), _converted_folder(id)
-    folders, problems = [], []
-    with transfer_progress() as report:
-        if source is not None and source.folder.is_dir():  # else it was deleted once converted
-            folders.append(source.folder)
-            files, progress = source.listing.files, _counted(report, source.listing)
-            problems += [
-                f"{source.folder}: {text}" for text in check_files(source.folder, files, progress)
-            ]
-        if (made / "config.json").is_file():
-            folders.append(made)
-            problems += [f"{made}: {text}" for text in verify_converted(made, report)]
-    if not folders:
-        find_known(id)  # or it is misuse
-        raise ModelError(f"nothing of {id} is here", f"`mlx-wan models download {id}` fetches it")
-    if problems:
-        if not as_json:
-            print("\n".join(map(plain, problems)))
-        raise BadFileError(
-            f"{id} is damaged: {len(problems)} of its files are wrong",
-            f"`mlx-wan models download {id}` fetches downloaded ones again; converted ones are "
-            "made again with `mlx-wan convert`",
-        )
-    if as_json:
-        print(json.dumps({"ok": True, "id": id, "folders": [str(folder) for folder in folders]}))
-    else:
-        print("\n".join(plain(f"{folder} is whole") for folder in folders))
+        print(made or "\n".join(str(snapshot.folder) for snapshot in snapshots))
 
 
 def _known(id: str) -> "KnownModel":
@@ -152,22 +132,6 @@ def _known(id: str) -> "KnownModel":
     return model
 
 
-def _recorded(id: str) -> "Download | None":
-    """What was downloaded of a model, with every file's sha256; None when nothing was."""
-    from mlx_wan.hub import Download, Listing, RemoteFile
-    from mlx_wan.registry import downloaded
-
-    record = downloaded(id)
-    if record is None:
-        return None
-    files = tuple(
-        RemoteFile(file.path, file.size, file.sha256, file.sha256)
-        for file in record.files
-        if file.size is not None and file.sha256 is not None
-    )
-    return Download(Listing(record.repo, record.revision, files), Path(record.folder), 0)
-
-
 def _check_conversion(model: "KnownModel", partly: bool) -> None:
     """Raise UsageError when --convert cannot work, before anything is fetched for it."""
     if model.preset is None:
@@ -177,7 +141,7 @@ def _check_conversion(model: "KnownModel", partly: bool) -> None:
         )
     if partly:
         raise UsageError("--include fetches a part of a model, which cannot be converted")
-    made = _converted_folder(model.id)
+    made = converted_folder(model.id)
     if os.path.lexists(made):
         raise UsageError(
             f"{made} exists already; nothing is overwritten",
@@ -185,7 +149,7 @@ def _check_conversion(model: "KnownModel", partly: bool) -> None:
         )
 
 
-def _check_space_for_both(model: "KnownModel", source: "Download", quantize: int | None) -> None:
+def _check_space_for_both(model: "KnownModel", to_come: int, quantize: int | None) -> None:
     """Raise ModelError when the converted model will not fit beside the download.
 
     Counts the denoisers' weights alone, so it refuses nothing that would fit.
@@ -197,68 +161,13 @@ def _check_space_for_both(model: "KnownModel", source: "Download", quantize: int
     folders = (models_folder(), *models_folder().parents)
     existing = next(folder for folder in folders if folder.exists())
     if existing.stat().st_dev == free_bytes()[0].stat().st_dev:
-        check_space(f"{model.id}, downloaded and converted,", source.fetched + weights)
+        check_space(f"{model.id}, downloaded and converted,", to_come + weights)
 
 
-def _ask_for_consent(model: "KnownModel", yes: bool) -> None:
-    """Licences with restrictions are accepted by the person, not by a script in passing."""
-    licence = model.license
-    if yes or licence.name.lower().startswith(_PERMISSIVE):
-        return
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError(
-            f"{model.name} is not under a free licence: {licence.name}. {licence.restrictions}",
-            f"read it ({licence.url or 'ask its authors'}); --yes says that you may use the model",
-        )
-    if not typer.confirm("May you use it under this licence?", err=True):
-        raise ModelError("the licence was not accepted; nothing was downloaded")
-
-
-def _show(model: "KnownModel", source: "Download", offline: bool) -> None:
-    """What is about to be fetched, or only checked, on stderr."""
-    from rich.console import Console
-    from rich.padding import Padding
-    from rich.table import Table
-    from rich.text import Text
-
-    from mlx_wan.hub.cache import free_bytes, state
-
-    listing = source.listing
-    console = Console(stderr=True, highlight=False)
-    at = f" ({listing.revision}, as it is now)" if listing.revision else ""
-    console.print(Text(model.name, "bold"))
-    console.print(Text(f"from {listing.repo} at commit {listing.commit}{at}"), soft_wrap=True)
-    files = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
-    files.add_column(overflow="fold")
-    files.add_column(justify="right", no_wrap=True)
-    files.add_column(no_wrap=True)
-    for file in listing.files:
-        files.add_row(
-            Text(plain(file.path)), size_text(file.size), "" if offline else state(listing, file)
-        )
-    console.print(files)
-    total = f"{_files(listing)}, {size_text(listing.size)}"
-    if not offline:
-        folder, free = free_bytes()
-        total += f"; {size_text(source.fetched)} to come; {size_text(free)} free in {folder}"
-    console.print(Text(total))
-    licence = model.license
-    console.print(Text(f"licence: {licence.name}, {licence.url}"), soft_wrap=True)
-    if licence.restrictions:
-        console.print(Padding(Text(licence.restrictions), (0, 0, 0, 2)))
-    for repo in model.source.needs_besides:
-        console.print(Text(f"it needs files of {repo} besides, which are not fetched"))
-    if model.preset is None:
-        console.print(Text("its network is not part of this version: it cannot be converted yet"))
-
-
-def _check(model: "KnownModel", source: "Download") -> None:
+def _check(model: "KnownModel", snapshots: "Sequence[Snapshot]") -> None:
     """Raise ModelError unless all of it is here as it was downloaded."""
-    from mlx_wan.hub import check_files
-
     with transfer_progress() as report:
-        files, progress = source.listing.files, _counted(report, source.listing)
-        problems = check_files(source.folder, files, progress)
+        problems = check_snapshots(snapshots, report)
     if problems:
         more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
         raise ModelError(
@@ -267,93 +176,113 @@ def _check(model: "KnownModel", source: "Download") -> None:
         )
 
 
-def _fetch(model: "KnownModel", listing: "Listing", partly: bool) -> "Download":
+def _fetch(model: "KnownModel", snapshots: "Sequence[Snapshot]", partly: bool) -> "list[Snapshot]":
     """Fetch what is missing and check everything; a whole model is noted in the registry."""
-    from mlx_wan.hub import download
-    from mlx_wan.registry import record_download
+    from mlx_wan.hub import download_all
+    from mlx_wan.registry import record_downloads
 
     try:
         with transfer_progress() as report:
-            done = download(listing, report)
+            done = download_all([snapshot.listing for snapshot in snapshots], report)
     except KeyboardInterrupt:
         print("note: what came is kept; the same command goes on there", file=sys.stderr)
         raise
-    for path in done.mended:
-        print(f"note: {plain(path)} was damaged here and was fetched again", file=sys.stderr)
+    for snapshot in done:
+        for path in snapshot.mended:
+            told = f"{plain(path)} of {snapshot.listing.repo} was damaged here"
+            print(f"note: {told} and was fetched again", file=sys.stderr)
     if not partly:
-        record_download(model.id, done.folder, listing.commit, done.listing.files)
-    came = size_text(done.fetched)
-    print(f"{came} fetched; {_files(listing)} checked by size and hash", file=sys.stderr)
+        record_downloads(model.id, done)
+    came = size_text(sum(snapshot.fetched for snapshot in done))
+    print(f"{came} fetched; {files_text(done)} checked by size and hash", file=sys.stderr)
     return done
 
 
 def _convert(
-    model: "KnownModel", source: "Download", quantize: int | None, delete_source: bool
+    model: "KnownModel",
+    snapshots: "Sequence[Snapshot]",
+    quantize: int | None,
+    delete_source: bool,
 ) -> Path:
     """Convert what was downloaded into the models folder; delete the source if asked."""
     from mlx_wan.convert import convert
-    from mlx_wan.hub.cache import forget
+    from mlx_wan.home import home
+    from mlx_wan.hub.staging import staged
 
-    listing = source.listing
-    made = _converted_folder(model.id)
-    origin = {"path": listing.repo, "revision": listing.commit}
+    made = converted_folder(model.id)
     try:
-        with transfer_progress() as report:
+        with (
+            staged(snapshots, home() / "sources" / model.id) as folder,
+            transfer_progress() as report,
+        ):
             convert(
-                source.folder,
+                folder,
                 made,
                 model=model.preset,
                 quantize=quantize,
-                origin=origin,
+                origin=_origin(snapshots),
                 progress=report,
             )
     except KeyboardInterrupt:
         print("note: the same command goes on where it stopped", file=sys.stderr)
         raise
     if delete_source:
-        freed = forget(listing.repo, listing.commit)
-        print(f"deleted the source from the cache: {size_text(freed)}", file=sys.stderr)
+        _delete(model, snapshots)
     return made
 
 
-def _converted_folder(id: str) -> Path:
-    from mlx_wan.home import models_folder
-    from mlx_wan.loading import embedded_model
-    from mlx_wan.presets import EMBEDDED
-
-    return embedded_model() if id == EMBEDDED else models_folder() / id
-
-
-def _files(listing: "Listing") -> str:
-    count = len(listing.files)
-    return "1 file" if count == 1 else f"{count} files"
+def _origin(snapshots: "Sequence[Snapshot]") -> dict[str, str]:
+    """What a converted model notes of where it comes from: its own repository, and the others."""
+    main, *others = (snapshot.listing for snapshot in snapshots)
+    origin = {"path": main.repo, "revision": main.commit}
+    if others:
+        origin["besides"] = " ".join(f"{other.repo}@{other.commit}" for other in others)
+    return origin
 
 
-def _counted(report: "Report", listing: "Listing") -> "Callable[[int], None]":
-    """Progress in bytes read, as events of the whole."""
-    from mlx_wan.events import Event
+def _delete(model: "KnownModel", snapshots: "Sequence[Snapshot]") -> None:
+    """Delete the source from the cache, but what other downloaded models are made of, too."""
+    from mlx_wan.hub.cache import forget
+    from mlx_wan.registry import read_registry, record_downloads
 
-    done = 0
+    others = {
+        (snapshot.listing.repo, snapshot.listing.commit, file.path)
+        for id in read_registry().models
+        if id != model.id
+        for snapshot in recorded(id)
+        for file in snapshot.listing.files
+    }
+    freed = kept = 0
+    for snapshot in snapshots:
+        listing = snapshot.listing
+        own = [f for f in listing.files if (listing.repo, listing.commit, f.path) not in others]
+        kept += len(listing.files) - len(own)
+        freed += forget(replace(listing, files=tuple(own)))
+    record_downloads(model.id, [])
+    print(f"deleted the source from the cache: {size_text(freed)}", file=sys.stderr)
+    if kept:
+        print(f"note: {kept} files stay, other models need them", file=sys.stderr)
 
-    def progress(count: int) -> None:
-        nonlocal done
-        done += count
-        report(Event("check", done, listing.size))
 
-    return progress
-
-
-def _told(model: "KnownModel", source: "Download") -> dict[str, Any]:
+def _told(model: "KnownModel", snapshots: "Sequence[Snapshot]", fetched: int) -> dict[str, Any]:
     """What a script wants to know of a download; `fetched` is what came, or is to come."""
-    listing = source.listing
     return {
         "ok": True,
         "id": model.id,
-        "repo": listing.repo,
-        "revision": listing.commit,
-        "folder": str(source.folder),
-        "size": listing.size,
-        "fetched": source.fetched,
-        "license": model.license.name,
-        "files": [{"path": f.path, "size": f.size, "sha256": f.sha256} for f in listing.files],
+        "size": sum(snapshot.listing.size for snapshot in snapshots),
+        "fetched": fetched,
+        "licenses": [licence.name for licence in model.licenses],
+        "sources": [
+            {
+                "repo": snapshot.listing.repo,
+                "revision": snapshot.listing.commit,
+                "gated": snapshot.listing.gated,
+                "folder": str(snapshot.folder),
+                "files": [
+                    {"path": file.path, "size": file.size, "sha256": file.sha256}
+                    for file in snapshot.listing.files
+                ],
+            }
+            for snapshot in snapshots
+        ],
     }

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from .library_tables import console, plain, size_text
 
 if TYPE_CHECKING:
+    from mlx_wan.registry.catalogue import KnownModel, Source
     from mlx_wan.registry.status import ModelStatus
 
 _STYLES = {
@@ -61,19 +62,13 @@ def print_model(status: "ModelStatus", evidence: list[dict[str, Any]]) -> None:
     known = status.known
     rows = {"id": status.name, "state": _state(status), "problem": status.problem or ""}
     if known:
-        source = known.source
         rows |= {
             "name": f"{known.name}, version {known.version}" if known.version else known.name,
             "makes": known.task,
             "parameters": count_text(known.parameters),
             "architecture": known.architecture,
-            "licence": f"{known.license.name} {known.license.url}".strip(),
-            "restrictions": known.license.restrictions,
-            "source": source.repo,
-            "revision": (source.revision or "none pinned: the newest commit, which is recorded")
-            if source.repo
-            else "",
-            "needs besides": ", ".join(source.needs_besides),
+            "licence": "\n".join(_licenses(known)),
+            "source": "\n".join(map(_source, known.sources)),
             "download": size_text(known.size) if known.size else "",
             "defaults": ", ".join(f"{key} {value}" for key, value in known.defaults.items()),
             "largest network": ", ".join(
@@ -104,6 +99,25 @@ def print_model(status: "ModelStatus", evidence: list[dict[str, Any]]) -> None:
         if text:
             table.add_row(label, Text("\n".join(map(plain, text.split("\n")))))
     console().print(table)
+
+
+def _licenses(known: "KnownModel") -> list[str]:
+    """Each licence with what it is of, where there are several, and its restrictions below."""
+    lines = []
+    for licence, repos in known.licenses.items():
+        of = f" ({', '.join(repos)})" if len(known.licenses) > 1 and repos else ""
+        lines.append(f"{licence.name} {licence.url}".strip() + of)
+        if licence.restrictions:
+            lines.append(licence.restrictions)
+    return lines
+
+
+def _source(source: "Source") -> str:
+    """A repository and its commit; nothing for models that come from none."""
+    if not source.repo:
+        return ""
+    at = source.revision or "its newest commit, which is recorded"
+    return f"{source.repo} at {at}" + (", gated" if source.gated else "")
 
 
 def print_history(entries: list[dict[str, Any]]) -> None:
@@ -147,7 +161,8 @@ def license_text(status: "ModelStatus") -> str:
     if not status.known:
         return ""
     license = status.known.license
-    return (license.short or license.name[:24]) + (", restricted" if license.restrictions else "")
+    restricted = any(one.restrictions for one in status.known.licenses)
+    return (license.short or license.name[:24]) + (", restricted" if restricted else "")
 
 
 def speed_text(status: "ModelStatus") -> str:

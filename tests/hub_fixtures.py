@@ -19,5 +19,5 @@ def hub(the_hub, library_folders, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setenv("HF_TOKEN", "hf_canary")
     the_hub.faults, the_hub.asked, the_hub.change_listing = [], [], None
-    the_hub.repos, the_hub.token = {REPO: FILES}, None
+    the_hub.repos, the_hub.token, the_hub.gated = {REPO: FILES}, None, set()
     return the_hub

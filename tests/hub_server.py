@@ -76,6 +76,7 @@ class FakeHub:
     faults: list[Fault] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     token: str | None = None  # what must be shown, if anything
+    gated: set[str] = field(default_factory=set)  # repositories whose files nobody gets
     change_listing: Callable[[dict[str, Any]], Any] | None = None
 
     def __enter__(self) -> "FakeHub":
@@ -107,7 +108,7 @@ class FakeHub:
         return {
             "id": repo,
             "sha": self.commit(repo),
-            "gated": False,
+            "gated": "auto" if repo in self.gated else False,
             "private": False,
             "siblings": [_sibling(path, data) for path, data in self.repos[repo].items()],
         }
@@ -172,6 +173,12 @@ class _Handler(BaseHTTPRequestHandler):
                 code = {"X-Error-Code": "GatedRepo"} if given is None else {}
                 self._send(401, b'{"error": "no"}', code)
                 return
+        if self.place == "hub" and self._is_gated(path):
+            self._send(403, b'{"error": "no"}', {"X-Error-Code": "GatedRepo"})
+            return
+        if path.endswith("/auth-check"):
+            self._send(200, b'"OK"')
+            return
         fault = self.hub.take(where)
         if where == "info":
             self._info(path, fault)
@@ -179,6 +186,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._file(path, fault)
         else:
             self._large(path, fault)
+
+    def _is_gated(self, path: str) -> bool:
+        """Whether it asks for a file of a gated repository, or for leave; listings are public."""
+        parts = path.split("/")
+        if path.startswith("/api/"):
+            return path.endswith("/auth-check") and "/".join(parts[3:5]) in self.hub.gated
+        return "/".join(parts[1:3]) in self.hub.gated
 
     def _info(self, path: str, fault: Fault | None) -> None:
         parts = path.split("/")

@@ -295,10 +295,10 @@ def test_forgetting_a_commit_leaves_what_others_use(hub):
     first = download(choose(list_files(REPO)))
     hub.repos = {REPO: {**FILES, "config.json": b"moved on"}}
     second = download(choose(list_files(REPO)))
-    assert cache.forget(REPO, first.listing.commit) == SIZE["file"]  # the large one is shared
+    assert cache.forget(first.listing) == SIZE["file"]  # the large one is shared
     assert not first.folder.exists()
     assert (second.folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
-    cache.forget(REPO, second.listing.commit)
+    cache.forget(second.listing)
     assert not any(path.is_file() for path in cache.repo_folder(REPO).rglob("*"))
 
 

@@ -29,9 +29,9 @@ TENCENT = License("Tencent Community", "https://example.org/licence", "Not in th
 def publish(monkeypatch, hub, files, pins=(), revision=None, **changes):
     """Make the fake hub's repository a known model; returns its commit."""
     hub.repos = {REPO: files}
-    source = Source(REPO, revision or hub.commit(REPO), pins, False)
+    source = Source(REPO, revision or hub.commit(REPO), pins)
     known = {"license": APACHE, **changes}
-    model = replace(catalogue.known_models()[ID], source=source, **known)
+    model = replace(catalogue.known_models()[ID], sources=(source,), **known)
     monkeypatch.setattr(catalogue, "known_models", lambda: {ID: model})
     monkeypatch.setattr(transport, "PATIENCE", QUICK)
     return hub.commit(REPO)
@@ -77,8 +77,10 @@ def test_download_shows_sizes_and_licence_fetches_and_checks(known, capsys):
 def test_what_a_script_reads(known, capsys):
     out, _ = told(capsys, "download", ID, "--json")
     answer = json.loads(out)
-    assert answer["ok"] and answer["revision"] == known.commit(REPO) and answer["fetched"] == 70_902
-    assert {file["path"]: (file["size"], file["sha256"]) for file in answer["files"]} == {
+    (source,) = answer["sources"]
+    assert source["repo"] == REPO and source["revision"] == known.commit(REPO)
+    assert answer["ok"] and answer["fetched"] == 70_902
+    assert {file["path"]: (file["size"], file["sha256"]) for file in source["files"]} == {
         name: (len(FILES[name]), sha256(FILES[name]))
         for name in ("config.json", "model.safetensors")
     }
@@ -196,18 +198,21 @@ def test_offline_checks_what_is_here(known, capsys, monkeypatch):
     assert "config.json has 7 bytes instead of 901" in out and "damaged" in err
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     _, err = told(capsys, "download", ID)
-    assert "config.json was damaged here and was fetched again" in err
+    assert f"config.json of {REPO} was damaged here and was fetched again" in err
     told(capsys, "verify", ID)
 
 
-def test_a_licence_with_restrictions_is_accepted_by_the_person(hub, monkeypatch, capsys):
+def test_a_licence_with_restrictions_is_shown_before_the_first_byte(hub, monkeypatch, capsys):
     publish(monkeypatch, hub, FILES, license=TENCENT, preset=None)
-    _, err = told(capsys, "download", ID, code=2)
-    assert "Not in the EU, UK or Korea." in err and "--yes" in err and hub.count("file") == 0
-    told(capsys, "download", ID, "--dry-run")
-    _, err = told(capsys, "download", ID, "--yes")
+    hub.faults = [Fault("status", "file", at=500)]
+    _, err = told(capsys, "download", ID, code=1)
+    assert "Not in the EU, UK or Korea." in err and "example.org/licence" in err
+    hub.faults = []
+    _, err = told(capsys, "download", ID)  # a script goes on
     assert "cannot be converted yet" in err
-    _, err = told(capsys, "download", ID, "--yes", "--convert", code=2)
+    shown = told(capsys, "show", ID)[0]
+    assert "Not in the EU, UK or Korea." in " ".join(shown.split())
+    _, err = told(capsys, "download", ID, "--accept-license", "--convert", code=2)
     assert "cannot be converted yet" in err
 
 
@@ -246,7 +251,7 @@ import sys
 from dataclasses import replace
 from mlx_wan.registry import catalogue
 from mlx_wan.registry.catalogue import Source
-model = replace(catalogue.known_models()[{id!r}], source=Source({repo!r}, {commit!r}, (), False))
+model = replace(catalogue.known_models()[{id!r}], sources=(Source({repo!r}, {commit!r}),))
 catalogue.known_models = lambda: {{{id!r}: model}}
 from mlx_wan.cli.main import main
 sys.argv = ["mlx-wan", "models", "download", {id!r}, *sys.argv[1:]]

@@ -183,16 +183,21 @@ def test_the_list_says_what_is_here(two, capsys):
 
 
 def test_a_download_that_was_deleted_is_no_download(tmp_path):
-    from types import SimpleNamespace
+    from mlx_wan.hub import Listing, RemoteFile, Snapshot
+    from mlx_wan.registry import downloaded, record_downloads
 
-    from mlx_wan.registry import downloaded, record_download
-
-    files = [SimpleNamespace(path="a.safetensors", size=3, sha256="0" * 64)]
-    record_download("mochi-1", tmp_path, "1" * 40, files)
+    file = RemoteFile("a.safetensors", 3, "0" * 64, "0" * 64)
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        folder.mkdir()
+    record_downloads(
+        "mochi-1", [Snapshot(Listing(f"o/{f.name}", "1" * 40, (file,)), f) for f in folders]
+    )
     kept = downloaded("mochi-1")
-    assert (kept.revision, kept.files[0].path) == ("1" * 40, "a.safetensors")
+    assert [one.repo for one in kept] == ["o/one", "o/two"]
+    assert (kept[0].revision, kept[0].files[0].path) == ("1" * 40, "a.safetensors")
     assert next(s for s in list_models() if s.name == "mochi-1").state == "downloaded"
-    tmp_path.rmdir()
+    folders[1].rmdir()
     assert next(s for s in list_models() if s.name == "mochi-1").state == "known"
 
 
@@ -263,22 +268,36 @@ def test_the_catalogue_is_consistent():
     models = known_models()
     for id, model in models.items():
         assert model.id == id and model.license.name and model.license.url
-        assert model.source.repo or id == "wan-mini"
-        assert model.source.revision is None or len(model.source.revision) == 40
+        assert all(source.repo for source in model.sources) or id == "wan-mini"
+        for source in model.sources:
+            assert source.revision is None or len(source.revision) == 40
+            for file in source.files:
+                assert file.sha256 is None or len(file.sha256) == 64
+                assert file.sha256 is None or file.size
+            paths = [file.path for file in source.files]
+            assert len(paths) == len(set(paths))
+        repos = [source.repo for source in model.sources]
+        assert len(repos) == len(set(repos))
         for other in (model.distilled, model.base):
             assert other is None or other in models
         if model.distilled:
             assert models[model.distilled].base == id
-        for file in model.source.files:  # a hash holds for one commit only
-            assert file.sha256 is None or (len(file.sha256) == 64 and model.source.revision)
-        paths = [file.path for file in model.source.files]
-        assert len(paths) == len(set(paths))
         score = model.quality_score
         assert score is None or score.as_stated or (score.date and score.source)
-    whole = [id for id, m in models.items() if m.size and all(f.sha256 for f in m.source.files)]
-    assert whole == ["wan2.2-ti2v-5b"], "of which every file is known before the hub is asked"
+    whole = [
+        id
+        for id, m in models.items()
+        if m.size and all(file.sha256 for source in m.sources for file in source.files)
+    ]
+    assert whole == ["wan2.2-ti2v-5b", "mochi-1"], (
+        "of which every file is known before the hub is asked"
+    )
     tencent = [model for id, model in models.items() if id.startswith("hunyuan")]
     assert len(tencent) == 8 and all("European Union" in m.license.restrictions for m in tencent)
+    for model in tencent:  # every network of the preset has a repository it comes from
+        repos = {source.repo for source in model.sources}
+        assert {"tencent/HunyuanVideo-1.5", "Qwen/Qwen2.5-VL-7B-Instruct"} < repos
+        assert ("google/siglip-so400m-patch14-384" in repos) == ("i2v" in model.id)
 
 
 def test_defaults_are_those_of_the_presets():

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from mlx_wan.cli.main import run
 from mlx_wan.errors import BadFileError, MlxWanError
-from mlx_wan.registry import add_model, read_registry, record_download, registry_file, repair
-from mlx_wan.registry.catalogue import SourceFile
+from mlx_wan.hub import Listing, RemoteFile, Snapshot
+from mlx_wan.registry import add_model, read_registry, record_downloads, registry_file, repair
 from mlx_wan.registry.content import FORMAT, ContentError, from_json, is_plain
 from mlx_wan.registry.metadata import ModelRegistry
 from mlx_wan.registry.store import write_registry
@@ -27,10 +27,10 @@ DOWNLOAD = {
 SIDE = {"model": "a", "fingerprint": SHA}
 WHOLE = {
     "format": FORMAT,
-    "version": 2,
+    "version": 3,
     "active": "one",
     "models": {
-        "one": {"about": {"license": "MIT"}, "download": DOWNLOAD, "benchmarks": [{"x": 1.5}]}
+        "one": {"about": {"license": "MIT"}, "downloads": [DOWNLOAD], "benchmarks": [{"x": 1.5}]}
     },
     "evidence": [
         {"a": SIDE, "b": SIDE, "verdict": "PASS", "path": "/r", "sha256": SHA, "finished": TIME}
@@ -53,7 +53,7 @@ values = st.recursive(
     lambda inner: st.one_of(
         st.lists(inner, max_size=4),
         st.dictionaries(
-            st.one_of(st.text(max_size=8), st.sampled_from([*WHOLE, "one", "about", "download"])),
+            st.one_of(st.text(max_size=8), st.sampled_from([*WHOLE, "one", "about", "downloads"])),
             inner,
             max_size=4,
         ),
@@ -125,8 +125,8 @@ def test_what_is_whole_is_read_and_written_again():
     [
         (("active",), "../x"),
         (("models",), []),
-        (("models", "one", "download", "revision"), "main"),
-        (("models", "one", "download", "files"), [{"path": "a", "size": -1, "sha256": SHA}]),
+        (("models", "one", "downloads", 0, "revision"), "main"),
+        (("models", "one", "downloads", 0, "files"), [{"path": "a", "size": -1, "sha256": SHA}]),
         (("models", "one", "about"), {"x": float("inf")}),
         (("evidence", 0, "verdict"), "pass"),
         (("evidence", 0, "a"), {"model": "a"}),
@@ -171,11 +171,12 @@ def test_what_could_not_be_read_again_is_never_written():
     add_model("one", {"license": "MIT"})
     before = registry_file().read_bytes()
     long = {f"{number}": "x" * 4000 for number in range(2500)}
-    wrong = SourceFile("a", 1, None)  # its hash was never worked out
+    wrong = RemoteFile("a", 1, "0" * 40)  # its sha256 was never worked out
+    here = registry_file().parent
     for refused in (
         lambda: add_model("two", long),
-        lambda: record_download("mochi-1", registry_file().parent, COMMIT, [wrong]),
-        lambda: record_download("mochi-1", registry_file().parent, "main", []),
+        lambda: record_downloads("mochi-1", [Snapshot(Listing("o/n", COMMIT, (wrong,)), here)]),
+        lambda: record_downloads("mochi-1", [Snapshot(Listing("o/n", "main", ()), here)]),
     ):
         with pytest.raises(MlxWanError, match="left as it was"):
             refused()

@@ -89,8 +89,30 @@ def check_space(what: str, needed: int) -> None:
         )
 
 
-def forget(repo: str, commit: str) -> int:
-    """Delete one commit of a repository from the cache; what others use stays. Returns bytes."""
+def forget(listing: Listing) -> int:
+    """Delete the files of a listing from the cache. Returns bytes.
+
+    Other files of that commit stay, and contents that another commit has too.
+    """
+    if not listing.files:
+        return 0
+    folder = snapshot_folder(listing.repo, listing.commit)
+    ours = {place(listing, file) for file in listing.files}
+    if {path for path in folder.rglob("*") if not path.is_dir()} <= ours:
+        return _forget_commit(listing.repo, listing.commit)
+    freed = 0
+    for file in listing.files:
+        path = place(listing, file)
+        contents = path.resolve()
+        path.unlink(missing_ok=True)
+        used = (other.resolve() for other in folder.parent.rglob("*") if not other.is_dir())
+        if contents not in used and contents.is_file():
+            freed += contents.stat().st_size
+            contents.unlink()
+    return freed
+
+
+def _forget_commit(repo: str, commit: str) -> int:
     from huggingface_hub import scan_cache_dir
 
     strategy = scan_cache_dir(cache_root()).delete_revisions(commit)

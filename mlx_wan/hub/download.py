@@ -1,6 +1,7 @@
-"""From a listing to a folder of checked files."""
+"""From listings to folders of checked files."""
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,24 +18,26 @@ CONNECTIONS = 4  # at a time: one alone seldom fills a fast line
 
 
 @dataclass(frozen=True)
-class Download:
-    """A finished one: every file of `listing` is in `folder`, was checked, and has its sha256 now.
+class Snapshot:
+    """Files of one commit of a repository, and the folder they are in or will be.
 
-    `fetched` is what came over the network, in bytes; `mended` names files that were damaged here.
+    After a download each was checked and has its sha256; `fetched` is then what came over the
+    network, in bytes, and `mended` names files that were damaged here.
     """
 
     listing: Listing
     folder: Path
-    fetched: int
+    fetched: int = 0
     mended: tuple[str, ...] = ()
 
 
-def missing_bytes(listing: Listing) -> int:
+def missing_bytes(*listings: Listing) -> int:
     """What is still to come, by sizes alone: whole files and the rest of begun ones."""
     missing = 0
-    for file in {file.etag: file for file in listing.files}.values():
-        if _size(blob(listing, file)) != file.size:
-            missing += file.size - min(_size(partial(listing, file)), file.size)
+    for listing in listings:
+        for file in {file.etag: file for file in listing.files}.values():
+            if _size(blob(listing, file)) != file.size:
+                missing += file.size - min(_size(partial(listing, file)), file.size)
     return missing
 
 
@@ -44,31 +47,54 @@ def download(
     *,
     patience: Patience | None = None,
     connections: int = CONNECTIONS,
-) -> Download:
-    """Fetch what is missing and check everything, what is here already too.
+) -> Snapshot:
+    """`download_all` of one repository."""
+    return download_all([listing], report, patience=patience, connections=connections)[0]
+
+
+def download_all(
+    listings: Sequence[Listing],
+    report: Report = ignore,
+    *,
+    patience: Patience | None = None,
+    connections: int = CONNECTIONS,
+) -> list[Snapshot]:
+    """Fetch what is missing of some repositories and check everything, what is here already too.
 
     Events: "check" and "download", in bytes of the whole. Raises ModelError when the disk is too
-    small, before it begins; ModelError and BadFileError as `fetch` does.
+    small for all, before it begins; ModelError and BadFileError as `fetch` does.
     """
-    check_space(listing.repo, missing_bytes(listing))
-    tally = _Tally(listing.size, report)
-    lanes: dict[str, list[RemoteFile]] = {}
-    for file in listing.files:  # files of the same contents are one blob, fetched once
-        lanes.setdefault(file.etag, []).append(file)
+    check_space(repos_text(listings), missing_bytes(*listings))
+    tally = _Tally(sum(listing.size for listing in listings), report)
+    # files of the same contents are one blob of a repository, fetched once
+    lanes: dict[tuple[str, str], list[tuple[Listing, RemoteFile]]] = {}
+    for listing in listings:
+        for file in listing.files:
+            lanes.setdefault((listing.repo, file.etag), []).append((listing, file))
 
-    def bring(files: list[RemoteFile]) -> list[_Brought]:
-        return [_bring(listing, file, tally, patience) for file in files]
+    def bring(lane: list[tuple[Listing, RemoteFile]]) -> list[_Brought]:
+        return [_bring(listing, file, tally, patience) for listing, file in lane]
 
     brought = {}
     for lane in several(bring, lanes.values(), connections, tally.stop):
-        brought.update({one.file.path: one for one in lane})
+        brought.update({(one.repo, one.file.path): one for one in lane})
+    return [
+        _snapshot(listing, [brought[listing.repo, file.path] for file in listing.files])
+        for listing in listings
+    ]
+
+
+def repos_text(listings: Sequence[Listing]) -> str:
+    return " and ".join(dict.fromkeys(listing.repo for listing in listings))
+
+
+def _snapshot(listing: Listing, brought: "list[_Brought]") -> Snapshot:
     note_branch(listing)
-    in_order = [brought[file.path] for file in listing.files]
-    return Download(
-        listing=replace(listing, files=tuple(one.file for one in in_order)),
+    return Snapshot(
+        listing=replace(listing, files=tuple(one.file for one in brought)),
         folder=snapshot_folder(listing.repo, listing.commit),
-        fetched=sum(one.fetched for one in in_order),
-        mended=tuple(one.file.path for one in in_order if one.mended),
+        fetched=sum(one.fetched for one in brought),
+        mended=tuple(one.file.path for one in brought if one.mended),
     )
 
 
@@ -76,6 +102,7 @@ def download(
 class _Brought:
     """A file in its place, with its sha256; `mended` when a damaged one was here before."""
 
+    repo: str
     file: RemoteFile
     fetched: int
     mended: bool
@@ -85,18 +112,19 @@ def _bring(
     listing: Listing, file: RemoteFile, tally: "_Tally", patience: Patience | None
 ) -> _Brought:
     """Check the file that is here, or fetch it; then give it its name."""
-    problem, sha256 = examine(blob(listing, file), file, tally.of("check", file))
+    problem, sha256 = examine(blob(listing, file), file, tally.of("check", listing, file))
     fetched = 0
     if problem:
-        tally.set(file, 0)
+        tally.set(listing, file, 0)
         if problem != "is missing":
             blob(listing, file).unlink()
         already = min(_size(partial(listing, file)), file.size)
-        sha256 = fetch(listing, file, tally.of("download", file), patience)
+        sha256 = fetch(listing, file, tally.of("download", listing, file), patience)
         fetched = file.size - already
     put(listing, file)
-    tally.set(file, file.size)
-    return _Brought(replace(file, sha256=sha256), fetched, problem not in (None, "is missing"))
+    tally.set(listing, file, file.size)
+    mended = problem not in (None, "is missing")
+    return _Brought(listing.repo, replace(file, sha256=sha256), fetched, mended)
 
 
 class _Tally:
@@ -104,23 +132,25 @@ class _Tally:
 
     def __init__(self, total: int, report: Report):
         self.total, self.report = total, report
-        self.done: dict[str, int] = {}
+        self.done: dict[tuple[str, str], int] = {}
         self.stop = threading.Event()
         self.lock = threading.Lock()
 
-    def of(self, stage: str, file: RemoteFile) -> Progress:
+    def of(self, stage: str, listing: Listing, file: RemoteFile) -> Progress:
+        place = (listing.repo, file.path)
+
         def progress(count: int) -> None:
             if self.stop.is_set():
                 raise StoppedError
             with self.lock:
-                self.done[file.path] = self.done.get(file.path, 0) + count
+                self.done[place] = self.done.get(place, 0) + count
                 self.report(Event(stage, sum(self.done.values()), self.total, file.path))
 
         return progress
 
-    def set(self, file: RemoteFile, done: int) -> None:
+    def set(self, listing: Listing, file: RemoteFile, done: int) -> None:
         with self.lock:
-            self.done[file.path] = done
+            self.done[listing.repo, file.path] = done
 
 
 def _size(path: Path) -> int:

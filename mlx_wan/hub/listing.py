@@ -32,6 +32,7 @@ NEEDED = (
     "config.json",
     "*/config.json",
     "*spiece.model",
+    "tokenizer/tokenizer.json",
 )
 
 
@@ -54,12 +55,16 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """The files of `repo` at `commit`; `revision` is the branch or tag that was asked for."""
+    """The files of `repo` at `commit`; `revision` is the branch or tag that was asked for.
+
+    A `gated` one gives its files only to those who accepted its terms.
+    """
 
     repo: str
     commit: str
     files: tuple[RemoteFile, ...]
     revision: str | None = None
+    gated: bool = False
 
     @property
     def size(self) -> int:
@@ -106,7 +111,7 @@ def list_files(repo: str, revision: str | None = None, patience: Patience | None
         _refuse(what, "has no list of files, or an endless one")
     files = tuple(_file(what, sibling) for sibling in siblings)
     named = None if COMMIT.fullmatch(revision) else revision
-    return Listing(repo, commit, files, named)
+    return Listing(repo, commit, files, named, gated=bool(answer.get("gated")))
 
 
 def choose(listing: Listing, patterns: Sequence[str] = (), pins: Iterable[Pin] = ()) -> Listing:
@@ -126,11 +131,7 @@ def choose(listing: Listing, patterns: Sequence[str] = (), pins: Iterable[Pin] =
             )
         chosen = [file for file in listing.files if file.path in known]
     else:
-        chosen = [
-            file
-            for file in listing.files
-            if any(fnmatchcase(file.path, pattern) for pattern in patterns or NEEDED)
-        ]
+        chosen = matching(listing, patterns or NEEDED)
     if not chosen:
         raise ModelError(
             f"{listing.repo} has no file that matches {', '.join(map(shown, patterns or NEEDED))}",
@@ -138,6 +139,14 @@ def choose(listing: Listing, patterns: Sequence[str] = (), pins: Iterable[Pin] =
         )
     _check_names(listing.repo, [file.path for file in chosen])
     return replace(listing, files=tuple(_pinned(listing, file, known) for file in chosen))
+
+
+def matching(listing: Listing, patterns: Sequence[str]) -> list[RemoteFile]:
+    return [
+        file
+        for file in listing.files
+        if any(fnmatchcase(file.path, pattern) for pattern in patterns)
+    ]
 
 
 def _pinned(listing: Listing, file: RemoteFile, pins: dict[str, Pin]) -> RemoteFile:

@@ -48,6 +48,10 @@ class OfflineError(ModelError):
     """The hub cannot be reached at all."""
 
 
+class NoAccessError(ModelError):
+    """The hub knows it and does not give it to whoever asks."""
+
+
 def endpoint() -> str:
     from huggingface_hub import constants
 
@@ -181,7 +185,7 @@ def _refuse(response: Any, what: str) -> None:
         )
         raise TransientError(told)
     if code == "GatedRepo":
-        raise ModelError(
+        raise NoAccessError(
             f"{what}: its authors want their terms accepted first",
             f"accept them on the model's page at {endpoint()}, then log in with `hf auth login` "
             "or set HF_TOKEN",
@@ -197,7 +201,7 @@ def _refuse(response: Any, what: str) -> None:
         )
     if status in (401, 403):
         given = "the token given was refused" if get_token() else "a login is needed"
-        raise ModelError(
+        raise NoAccessError(
             f"{what}: {given} (HTTP {status})",
             "log in with `hf auth login`, or set HF_TOKEN to a token that may read it",
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 # bits a weight takes, with the scales of 64 weights in the quantised ones
-BITS = {"bf16": 16.0, "8 bit": 8.5, "4 bit": 4.5}
+BITS = {"bf16": 16.0, "8 bit": 8.5, "6 bit": 6.5, "4 bit": 4.5}
 
 
 @dataclass(frozen=True)
@@ -30,17 +30,17 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a model is published. `revision` is a commit, or None while none is pinned.
+    """A repository files come from. `revision` is a commit, or None while none is pinned.
 
-    `files` are what a conversion needs; without any, the downloader's own choice holds. What lies
-    in other repositories is named in `needs_besides`.
+    `files` are what a conversion needs; without any, the downloader's own choice holds. `license`
+    is None where it is that of the model. A gated one is only given to those who asked for it.
     """
 
     repo: str
     revision: str | None = None
     files: tuple[SourceFile, ...] = ()
+    license: License | None = None
     gated: bool = False
-    needs_besides: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ class Score:
 class KnownModel:
     """`parameters` of all denoisers together; `preset` is None while its network is not built.
 
-    `distilled` names its companion for few steps, `base` the model such a companion belongs to.
+    All of its `sources` are needed; the first is the model itself. `distilled` names its companion
+    for few steps, `base` the model such a companion belongs to.
     """
 
     id: str
@@ -68,7 +69,7 @@ class KnownModel:
     parameters: int | None
     architecture: str
     license: License
-    source: Source
+    sources: tuple[Source, ...]
     preset: str | None
     defaults: dict[str, Any] = field(default_factory=dict)
     active_parameters: int | None = None
@@ -86,10 +87,25 @@ class KnownModel:
         return {name: int(count * bits / 8) for name, bits in BITS.items()} if count else {}
 
     @property
+    def source(self) -> Source:
+        """Where the model itself is published."""
+        return self.sources[0]
+
+    @property
     def size(self) -> int | None:
         """Bytes to download; None while a file's size is not known."""
-        sizes = [file.size for file in self.source.files]
-        return sum(size for size in sizes if size) if sizes and None not in sizes else None
+        if not all(source.files for source in self.sources):
+            return None
+        sizes = [file.size for source in self.sources for file in source.files]
+        return sum(size for size in sizes if size) if None not in sizes else None
+
+    @property
+    def licenses(self) -> dict[License, list[str]]:
+        """Every licence of what is fetched -> the repositories under it, the model's own first."""
+        found: dict[License, list[str]] = {self.license: []}
+        for source in self.sources:
+            found.setdefault(source.license or self.license, []).append(source.repo)
+        return found
 
 
 @cache
@@ -102,15 +118,24 @@ def known_models() -> dict[str, KnownModel]:
 
 
 def _model(id: str, data: dict[str, Any]) -> KnownModel:
-    source, score = dict(data["source"]), data.get("quality_score")
-    source["files"] = tuple(SourceFile(**file) for file in source["files"])
-    source["needs_besides"] = tuple(source.get("needs_besides", ()))
+    score = data.get("quality_score")
     return KnownModel(
         id=id,
         **data
         | {
             "license": License(**data["license"]),
-            "source": Source(**source),
+            "sources": tuple(_source(source) for source in data["sources"]),
             "quality_score": Score(**score) if score else None,
         },
+    )
+
+
+def _source(data: dict[str, Any]) -> Source:
+    license = data.get("license")
+    return Source(
+        **data
+        | {
+            "files": tuple(SourceFile(**file) for file in data["files"]),
+            "license": License(**license) if license else None,
+        }
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from mlx_wan.settings import shown
 
-FORMAT, VERSION = "mlx-wan-registry", 2
+FORMAT, VERSION = "mlx-wan-registry", 3
 MAX_TEXT, MAX_ITEMS, MAX_DEPTH = 4_000, 5_000, 6
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -25,7 +25,7 @@ class ContentError(ValueError):
 class Registry:
     """The whole state. What is in the lists and dicts is plain JSON, as the functions below check.
 
-    `models`: name -> {"about": {...}|None, "download": {...}|None, "benchmarks": [...]};
+    `models`: name -> {"about": {...}|None, "downloads": [...], "benchmarks": [...]};
     `evidence`: the essence of A/B reports; `history`: what was active when, and why.
     """
 
@@ -36,7 +36,7 @@ class Registry:
 
     def entry(self, name: str) -> dict[str, Any]:
         """The entry of a model; a new one where there is none."""
-        return self.models.setdefault(name, {"about": None, "download": None, "benchmarks": []})
+        return self.models.setdefault(name, {"about": None, "downloads": [], "benchmarks": []})
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -86,7 +86,25 @@ def _with_lists(data: dict[str, Any]) -> dict[str, Any]:
     return {"active": data.get("active"), "models": {}, "evidence": [], "history": []}
 
 
-_MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _with_lists}
+def _with_downloads(data: dict[str, Any]) -> dict[str, Any]:
+    """Version 2 knew models of one repository only."""
+    models = _part(data, "models", dict)
+    for name, entry in models.items():
+        if not isinstance(entry, dict) or "download" not in entry or "downloads" in entry:
+            raise ContentError(f"describes the model {shown(name)} with {shown(entry)}")
+    return {**data, "models": {name: _in_a_list(entry) for name, entry in models.items()}}
+
+
+def _in_a_list(entry: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in entry.items() if name != "download"}
+    only = entry["download"]
+    return {**kept, "downloads": [] if only is None else [only]}
+
+
+_MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    1: _with_lists,
+    2: _with_downloads,
+}
 
 
 def _part(data: dict[str, Any], name: str, kind: type[list] | type[dict]) -> Any:
@@ -151,7 +169,7 @@ _DOWNLOAD = {
 }
 _ENTRY = {
     "about": _or_none(lambda value: isinstance(value, dict)),
-    "download": _or_none(_shaped(_DOWNLOAD)),
+    "downloads": _list_of(_shaped(_DOWNLOAD)),
     "benchmarks": _list_of(lambda value: isinstance(value, dict) and is_plain(value)),
 }
 _SIDE = _shaped({"model": _text, "fingerprint": _text})

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from mlx_wan.errors import BadFileError, UsageError
 from mlx_wan.home import models_folder
@@ -15,6 +15,9 @@ from . import catalogue
 from .catalogue import KnownModel, License, Source, SourceFile
 from .content import MAX_TEXT, ContentError, Registry, from_json, is_name, is_plain
 from .store import change_registry, read_registry, repair
+
+if TYPE_CHECKING:
+    from mlx_wan.hub import Snapshot
 
 HISTORY, BENCHMARKS, EVIDENCE = 1000, 100, 200  # as many are kept, the newest
 
@@ -72,17 +75,6 @@ def record_installed(folder: Path, model: str) -> None:
             registry.active = folder.name
 
 
-class FetchedFile(Protocol):
-    """A file that was downloaded and checked."""
-
-    @property
-    def path(self) -> str: ...
-    @property
-    def size(self) -> int: ...
-    @property
-    def sha256(self) -> str | None: ...
-
-
 @dataclass(frozen=True)
 class Download:
     """Files of one commit of a repository, in `folder`, whose sizes and hashes were right."""
@@ -94,27 +86,36 @@ class Download:
     time: str
 
 
-def record_download(id: str, folder: Path, revision: str, files: Iterable[FetchedFile]) -> None:
-    """Note what was downloaded of a model and checked. Raises UsageError for an unknown one."""
-    model = find_known(id)
-    fetched = [{"path": f.path, "size": f.size, "sha256": f.sha256} for f in files]
-    with change_registry() as registry:
-        registry.entry(id)["download"] = {
-            "repo": model.source.repo,
-            "revision": revision,
-            "folder": str(folder),
-            "files": fetched,
+def record_downloads(id: str, snapshots: "Iterable[Snapshot]") -> None:
+    """Note what was downloaded of a model and checked, in place of what was noted before.
+
+    Raises UsageError for an unknown model.
+    """
+    find_known(id)
+    downloads = [
+        {
+            "repo": snapshot.listing.repo,
+            "revision": snapshot.listing.commit,
+            "folder": str(snapshot.folder),
+            "files": [
+                {"path": file.path, "size": file.size, "sha256": file.sha256}
+                for file in snapshot.listing.files
+            ],
             "time": now(),
         }
+        for snapshot in snapshots
+    ]
+    with change_registry() as registry:
+        registry.entry(id)["downloads"] = downloads
 
 
-def downloaded(id: str) -> Download | None:
-    """What was downloaded of a model, whether or not it is still there; None when nothing was."""
+def downloaded(id: str) -> tuple[Download, ...]:
+    """What was downloaded of a model, by repository, whether or not it is still there."""
     entry = read_registry().models.get(id)
-    if entry is None or entry["download"] is None:
-        return None
-    told = entry["download"]
-    return Download(**{**told, "files": tuple(SourceFile(**file) for file in told["files"])})
+    return tuple(
+        Download(**{**told, "files": tuple(SourceFile(**file) for file in told["files"])})
+        for told in (entry["downloads"] if entry else ())
+    )
 
 
 def record_benchmark(name: str, figures: Mapping[str, Any]) -> None:
@@ -224,7 +225,7 @@ def _known(name: str, about: dict[str, Any]) -> KnownModel:
         parameters=parameters if type(parameters) is int and parameters > 0 else None,
         architecture=text("architecture"),
         license=License(text("license") or "not stated", "", ""),
-        source=Source(text("source") if _is_repo(text("source")) else ""),
+        sources=(Source(text("source") if _is_repo(text("source")) else ""),),
         preset=None,
     )
 

@@ -54,10 +54,14 @@ def _real_installed() -> bool:
     return any(name != EMBEDDED for name in installed_models())
 
 
+def _all_there(downloads: list[dict[str, Any]]) -> bool:
+    return bool(downloads) and all(Path(download["folder"]).is_dir() for download in downloads)
+
+
 def _status(
     name: str, registry: Registry, known: KnownModel | None, active: str | None
 ) -> ModelStatus:
-    entry = registry.models.get(name) or {"about": None, "download": None, "benchmarks": []}
+    entry = registry.models.get(name) or {"about": None, "downloads": [], "benchmarks": []}
     folder = model_folder(name)
     state, problem = "known", None
     fingerprint = size = precision = None
@@ -77,7 +81,7 @@ def _status(
             state, problem = "broken", error.message
     elif name == active:
         state, problem = "missing", f"it is the active model and not in {models_folder()}"
-    elif entry["download"] is not None and Path(entry["download"]["folder"]).is_dir():
+    elif _all_there(entry["downloads"]):
         state = "downloaded"
     benchmarks = tuple(entry["benchmarks"])
     return ModelStatus(
