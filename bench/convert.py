@@ -119,8 +119,7 @@ def child(task: str, source: str, argument: str) -> int:
 def make_checkpoint(folder: Path, layers: int) -> None:
     import numpy as np
 
-    from mlx_wan.convert.axes import foreign_shape
-    from mlx_wan.convert.keys import from_ours
+    from mlx_wan.convert.families import foreign_shapes
     from mlx_wan.convert.sizes import expected_shapes
     from mlx_wan.models.umt5 import UMT5Config
     from mlx_wan.models.vae_wan21 import WanVAE21Config
@@ -134,12 +133,7 @@ def make_checkpoint(folder: Path, layers: int) -> None:
         return np.resize(noise, shape)
 
     def shapes(network: str, config: object) -> dict[str, tuple[int, ...]]:
-        ours = expected_shapes(network, config)
-        names = from_ours(network, "original", ours)
-        return {
-            names[name]: foreign_shape(network, name, shape, "original", (1, 2, 2))
-            for name, shape in ours.items()
-        }
+        return foreign_shapes(network, "original", expected_shapes(network, config))
 
     transformer = WanConfig(1536, 8960, 12, layers, 16, 16, text_dim=4096)
     encoder = UMT5Config(4096, 4096, 4096, 10240, 64, num_layers=1)

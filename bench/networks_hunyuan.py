@@ -82,18 +82,11 @@ def our_transformer(config: Mapping[str, Any]) -> Any:
     return HunyuanTransformer(HunyuanConfig(**config))
 
 
-def names_of(layout: str, weights: Mapping[str, np.ndarray]) -> Arrays:
-    """Our tensors as another layout has them."""
-    from mlx_wan.bench.networks_mochi import to_layout
-    from mlx_wan.convert import keys_hunyuan
-
-    return to_layout("hunyuan_transformer", layout, weights, keys_hunyuan)
-
-
 def diffusers_transformer(config: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> Any:
     """diffusers' HunyuanVideo15Transformer3DModel with our weights."""
     from diffusers import HunyuanVideo15Transformer3DModel
 
+    from mlx_wan.bench.layouts import to_layout
     from mlx_wan.bench.networks_mochi import filled
 
     model: Any = HunyuanVideo15Transformer3DModel(
@@ -111,7 +104,7 @@ def diffusers_transformer(config: Mapping[str, Any], weights: Mapping[str, np.nd
         rope_axes_dim=config.get("rope_axes", (16, 56, 56)),
         use_meanflow=config.get("use_meanflow", False),
     )
-    return filled(model, names_of("diffusers", weights))
+    return filled(model, to_layout("hunyuan_transformer", "diffusers", weights))
 
 
 def diffusers_velocity(

@@ -53,21 +53,12 @@ def our_vae(config: Mapping[str, Any]) -> Any:
     return HunyuanVAE(HunyuanVAEConfig(**config))
 
 
-def to_layout(layout: str, weights: Mapping[str, np.ndarray]) -> Arrays:
-    """Our tensors by the names and in the axis order of another layout."""
-    from mlx_wan.convert.keys_hunyuan_vae import foreign_shape, from_ours, reorder
-
-    arrays = {}
-    for name, share in from_ours("hunyuan_vae", layout, weights).items():
-        shape = foreign_shape("hunyuan_vae", name, weights[name].shape)
-        arrays[share.name] = reorder("hunyuan_vae", name, shape).undo(weights[name])
-    return arrays
-
-
 def diffusers_vae(config: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> Any:
     """diffusers' AutoencoderKLHunyuanVideo15 of the same config, with our weights."""
     import torch
     from diffusers import AutoencoderKLHunyuanVideo15
+
+    from mlx_wan.bench.layouts import to_layout
 
     dims = config["block_out_channels"]
     temporal = config.get("temporal_downsample", (False, False, True, True))
@@ -79,7 +70,8 @@ def diffusers_vae(config: Mapping[str, Any], weights: Mapping[str, np.ndarray]) 
         temporal_compression_ratio=2 ** sum(temporal),
         scaling_factor=config.get("scaling_factor", 1.03682),
     )
-    state = {name: torch.tensor(a) for name, a in to_layout("diffusers", weights).items()}
+    theirs = to_layout("hunyuan_vae", "diffusers", weights)
+    state = {name: torch.tensor(array) for name, array in theirs.items()}
     model.load_state_dict(state)  # strict
     return model.eval()
 

@@ -119,24 +119,6 @@ def load(network: Any, weights: Mapping[str, np.ndarray]) -> None:
     mx.eval(network.parameters())
 
 
-def to_layout(
-    network: str, layout: str, weights: Mapping[str, np.ndarray], keys: Any = None
-) -> Arrays:
-    """Our tensors by the names, in the axis order and joined as another layout has them.
-
-    `keys`: the module of convert that knows the network, by default keys_mochi.
-    """
-    from mlx_wan.convert import keys_mochi
-
-    keys = keys or keys_mochi
-    shares: dict[str, dict[int, np.ndarray]] = {}
-    for name, share in keys.from_ours(network, layout, weights).items():
-        shape = keys.foreign_shape(network, name, weights[name].shape)
-        array = keys.reorder(network, name, shape).undo(weights[name]).reshape(shape)
-        shares.setdefault(share.name, {})[share.index] = array
-    return {name: np.concatenate([of[i] for i in sorted(of)]) for name, of in shares.items()}
-
-
 # --- our networks ------------------------------------------------------------------------------
 
 
@@ -164,6 +146,8 @@ def our_t5(config: Mapping[str, Any]) -> Any:
 def diffusers_transformer(config: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> Any:
     """diffusers' MochiTransformer3DModel; hidden layers must be 8/3 of the widths, rounded down."""
     from diffusers import MochiTransformer3DModel
+
+    from mlx_wan.bench.layouts import to_layout
 
     model: Any = MochiTransformer3DModel(
         num_attention_heads=config["num_heads"],
@@ -205,6 +189,8 @@ def diffusers_vae(
     """
     from diffusers import AutoencoderKLMochi
 
+    from mlx_wan.bench.layouts import to_layout
+
     model: Any = AutoencoderKLMochi(
         encoder_block_out_channels=config["encoder_dims"],
         decoder_block_out_channels=config["decoder_dims"],
@@ -236,6 +222,8 @@ def run_diffusers_vae(model: Any, task: str, given: np.ndarray) -> np.ndarray:
 def transformers_t5(config: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> Any:
     """transformers' T5EncoderModel."""
     from transformers import T5Config, T5EncoderModel
+
+    from mlx_wan.bench.layouts import to_layout
 
     model = T5EncoderModel(
         T5Config(

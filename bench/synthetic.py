@@ -92,24 +92,32 @@ def write_sharded(
         write_index(folder, stem, shards)
 
 
-def write_pth(path: Path, tensors: Tensors, dtype: str = "F32") -> None:
-    """What torch.save makes of a table of tensors: a zip of a pickle and of raw data."""
+def write_pth(path: Path, tensors: Tensors, dtype: str = "F32", table: str | None = None) -> None:
+    """What torch.save makes of a table of tensors: a zip of a pickle and of raw data.
+
+    With `table` they lie in a table of this name, beside the number of an epoch.
+    """
     stream_pth(
         path,
         {name: array.shape for name, array in tensors.items()},
         lambda name, _: tensors[name],
         dtype,
+        table,
     )
 
 
 def stream_pth(
-    path: Path, shapes: Mapping[str, tuple[int, ...]], fill: Fill, dtype: str = "F32"
+    path: Path,
+    shapes: Mapping[str, tuple[int, ...]],
+    fill: Fill,
+    dtype: str = "F32",
+    table: str | None = None,
 ) -> None:
     """As `write_pth`, but each tensor is made when it is written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     root = path.stem
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(f"{root}/data.pkl", pickled(shapes, dtype))
+        archive.writestr(f"{root}/data.pkl", pickled(shapes, dtype, table))
         archive.writestr(f"{root}/byteorder", "little")
         for number, (name, shape) in enumerate(shapes.items()):
             data = np.ascontiguousarray(as_dtype(fill(name, shape), dtype))
@@ -119,12 +127,16 @@ def stream_pth(
         archive.writestr(f"{root}/version", "3\n")
 
 
-def pickled(shapes: Mapping[str, tuple[int, ...]], dtype: str = "F32") -> bytes:
+def pickled(
+    shapes: Mapping[str, tuple[int, ...]], dtype: str = "F32", table: str | None = None
+) -> bytes:
     """The pickle of a state dict as PyTorch writes it, storages numbered from 0."""
     items = b"".join(
         text(name) + pickled_tensor(str(number), shape, dtype)
         for number, (name, shape) in enumerate(shapes.items())
     )
+    if table is not None:
+        items = text("epoch") + number(1) + text(table) + b"}(" + items + b"u"
     return b"\x80\x02}(" + items + b"u."
 
 

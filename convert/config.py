@@ -21,7 +21,7 @@ def write_small_files(
         f"{name}/model.safetensors.index.json": shard_index(component)
         for name, component in shards.items()
     }
-    small["tokenizer/spiece.model"] = found.tokenizer
+    small[f"tokenizer/{found.tokenizer.name}"] = found.tokenizer.data
     files = dict(journal.shards)
     for name, data in small.items():
         (partial / name).parent.mkdir(exist_ok=True)
@@ -51,11 +51,11 @@ def folder_config(
             "files": [shard.path for shard in shards[name]],
         }
     components["tokenizer"] = {
-        "network": "sentencepiece",
+        "network": found.tokenizer.network,
         "config": {},
         "dtype": None,
         "quantization": None,
-        "files": ["tokenizer/spiece.model"],
+        "files": [f"tokenizer/{found.tokenizer.name}"],
     }
     sources = {
         file.relative_to(found.root).as_posix(): {

@@ -20,12 +20,10 @@ _MAX_JSON = 50_000_000
 _SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.safetensors")
 _INDEX = ".safetensors.index.json"
 DOWNLOAD_AGAIN = "download it again; this copy is incomplete"
+_TOKENIZERS = ("spiece.model", "spm.model", "tokenizer.json", "vocab.json")
 # several networks in one file: ComfyUI checkpoints say whose a tensor is by these
-_PREFIXES = (
-    "model.diffusion_model.",
-    "first_stage_model.",
-    "vae.",
-    "text_encoders.umt5xxl.transformer.",
+_PREFIX = re.compile(
+    r"model\.diffusion_model\.|first_stage_model\.|vae\.|text_encoders\.\w{1,40}\.transformer\."
 )
 
 
@@ -109,9 +107,9 @@ def _read_folder(found: Discovery, folder: Path, names: list[str]) -> None:
     for name in names:
         if name.endswith(".incomplete"):
             _refuse(folder / name, "is an interrupted download")
-        if name in ("spiece.model", "spm.model"):
+        if name in _TOKENIZERS:
             found.tokenizers.append(folder / name)
-        if name.endswith((".gguf", ".bin", ".ckpt")) or name == "tokenizer.json":
+        if name.endswith((".gguf", ".bin", ".ckpt")):
             found.unreadable.append(folder / name)
     for read in _readers(folder, names):
         try:
@@ -152,7 +150,8 @@ def _split(path: Path, places: dict[str, Place], files: tuple[Path, ...]) -> lis
     """One checkpoint, or one for each prefix when a file holds several networks."""
     groups: dict[str, dict[str, Place]] = {}
     for name, place in places.items():
-        prefix = next((prefix for prefix in _PREFIXES if name.startswith(prefix)), "")
+        match = _PREFIX.match(name)
+        prefix = match[0] if match else ""
         groups.setdefault(prefix, {})[name.removeprefix(prefix)] = place
     return [Checkpoint(path, tensors, files) for tensors in groups.values()]
 

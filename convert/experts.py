@@ -10,8 +10,8 @@ from mlx_wan.loading import published_config
 from mlx_wan.presets import PRESETS, Preset
 from mlx_wan.tensorfile import read_tensor
 
+from .families import FORMATS, SUPPORTED, family_of
 from .parts import Part, Parts
-from .recognise import SUPPORTED
 
 HIGH, LOW = "high_noise", "low_noise"
 
@@ -21,19 +21,15 @@ def find_experts(found: Parts, model: str | None) -> dict[str, Part]:
 
     Raises ModelError when one is missing, given twice, or of another model.
     """
-    transformers = found.of("wan_transformer")
-    if not transformers:
-        found.refuse_missing("Wan transformer")
-    if model is not None:  # of several models in one folder
-        wanted = [part for part in transformers if _channels_of(part) == channels(PRESETS[model])]
-        transformers = wanted or transformers
+    transformers = _transformers(found, model)
+    what = transformers[0].found.form.what
     roles = {part.path: _role(found, part) for part in transformers}
-    if all(part.config.in_dim == 48 for part in transformers):  # never published as experts
-        return {"transformer": found.one(transformers, "Wan transformer")}
+    if all(len(preset.experts) == 1 for part in transformers for preset in _fitting(part)):
+        return {"transformer": found.one(transformers, what)}
     if len(transformers) == 1 and roles[transformers[0].path] is None:
         return {"transformer": transformers[0]}
     if None in roles.values():
-        found.refuse_several(transformers, "Wan transformers")
+        found.refuse_several(transformers, f"{what}s")
     experts = {
         role: [part for part in transformers if roles[part.path] == role] for role in (HIGH, LOW)
     }
@@ -52,37 +48,81 @@ def find_experts(found: Parts, model: str | None) -> dict[str, Part]:
     return {role: experts[role][0] for role in (HIGH, LOW)}
 
 
+def _transformers(found: Parts, model: str | None) -> list[Part]:
+    """The transformers of one family; of several models in one folder, those of `model`."""
+    networks = {network for preset in PRESETS.values() for network in _networks(preset)}
+    transformers = [part for part in found.parts if part.network in networks]
+    if model is not None:
+        own = [part for part in transformers if part.network in _networks(PRESETS[model])]
+        if not own and not transformers:
+            found.refuse_missing(" or ".join(FORMATS[n].what for n in _networks(PRESETS[model])))
+        transformers = own or transformers
+        transformers = [p for p in transformers if PRESETS[model] in _fitting(p)] or transformers
+        transformers = [p for p in transformers if _named(found, p) == model] or transformers
+    elif not transformers:
+        found.refuse_missing("transformer of a video model")
+    # networks that nothing is built for, such as those that only enlarge
+    transformers = [part for part in transformers if _fitting(part)] or transformers
+    if len({part.network for part in transformers}) > 1:
+        found.refuse_several(transformers, "transformers")
+    return transformers
+
+
 def find_preset(found: Parts, experts: dict[str, Part], model: str | None) -> Preset:
     """The preset whose experts and channels these are; `model` chooses between several."""
-    given, produced = _channels_of(next(iter(experts.values())))
-    fitting = [
-        preset
-        for preset in PRESETS.values()
-        if channels(preset) == (given, produced)
-        and {e.name for e in preset.experts} == set(experts)
-    ]
+    first = next(iter(experts.values()))
+    fitting = [p for p in _fitting(first) if {e.name for e in p.experts} == set(experts)]
     number = "two experts" if len(experts) == 2 else "one transformer"
+    given, produced = first.config.in_dim, first.config.out_dim
     what = f"{number} with {given} channels in and {produced} out"
     if not fitting:
         raise ModelError(f"{found.root} is no known model: it has {what}", f"{SUPPORTED} supported")
-    if model is None:
-        return fitting[0]
-    if PRESETS[model] not in fitting:
-        raise UsageError(
-            f"{found.root} is not a {model}: it has {what}",
-            f"--model {' or '.join(preset.id for preset in fitting)} would fit",
+    said = _named(found, first)
+    choices = " or ".join(preset.id for preset in fitting)
+    if model is not None:
+        if PRESETS[model] not in fitting:
+            raise UsageError(
+                f"{found.root} is not a {model}: it has {what}", f"--model {choices} would fit"
+            )
+        if said not in (None, model) and PRESETS.get(said or "") in fitting:
+            raise UsageError(
+                f"{found.names([first])} is {said} by its name, and --model says {model}",
+                "leave --model out, or rename the file if its name is wrong",
+            )
+        return PRESETS[model]
+    if said is not None and PRESETS.get(said) in fitting:
+        return PRESETS[said]
+    if len(fitting) > 1 and family_of(first.network).only_by_name:
+        raise ModelError(
+            f"{found.names([first])} could be any of {len(fitting)} models with the same tensors, "
+            "and its name does not say which",
+            f"say it with --model: {choices}",
         )
-    return PRESETS[model]
+    return fitting[0]
 
 
-def channels(preset: Preset) -> tuple[int, int]:
-    """What a preset's transformers take and make, in channels."""
-    config = published_config(preset, preset.experts[0].name)
-    return config.in_dim, config.out_dim
+def _fitting(part: Part) -> list[Preset]:
+    """The presets with an expert of this network that takes and makes as many channels."""
+    return [
+        preset
+        for preset in PRESETS.values()
+        if part.network in _networks(preset) and _is_like(part, preset)
+    ]
 
 
-def _channels_of(part: Part) -> tuple[int, int]:
-    return part.config.in_dim, part.config.out_dim
+def _is_like(part: Part, preset: Preset) -> bool:
+    published = published_config(preset, preset.experts[0].name)
+    names = ("in_dim", "out_dim", "use_meanflow")
+    return all(getattr(part.config, n, None) == getattr(published, n, None) for n in names)
+
+
+def _networks(preset: Preset) -> set[str]:
+    return {preset.components[expert.name][0] for expert in preset.experts}
+
+
+def _named(found: Parts, part: Part) -> str | None:
+    """The preset that the name of a transformer's file or folders says it is."""
+    return family_of(part.network).identify(str(part.path))
 
 
 def _words(role: str) -> str:

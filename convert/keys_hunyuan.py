@@ -1,21 +1,16 @@
-"""Tensor names of HunyuanVideo 1.5's transformer and ours.
+"""Tensor names of HunyuanVideo 1.5's transformer: ours, the original release's, diffusers' and
+ComfyUI's, as names.py reads them.
 
-A row names the same tensor in three columns: ours, the original release, diffusers; marks as in
-keys_mochi.py. ComfyUI's files have the original's names, with queries, keys and values of the
-blocks fused. Names, and what is fused in which order: Tencent-Hunyuan/HunyuanVideo-1.5
-(hyvideo/models/transformers) and convert_hunyuan_video1_5_to_diffusers.py of diffusers.
+ComfyUI's files have the original's names, with queries, keys and values of the blocks fused. Names,
+and what is fused in which order: Tencent-Hunyuan/HunyuanVideo-1.5 (hyvideo/models/transformers) and
+convert_hunyuan_video1_5_to_diffusers.py of diffusers.
 """
 
 import re
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
 
-from .axes import Reorder, Shape
-from .keys import _rule
-from .keys_mochi import Row, Share
+from .names import Names, Row, Rows, inside
 
 LAYOUTS = ("ours", "original", "diffusers", "comfyui")
-NETWORKS = ("hunyuan_transformer",)
 
 _TOP: list[Row] = [
     ("img_in.*", "img_in.proj.*", "x_embedder.proj.*"),
@@ -80,27 +75,18 @@ _BLOCK: list[Row] = [
 ]
 _COMFYUI_FUSES = re.compile(r"(double_blocks\.N\.\w+_attn_)([qkv])\.\*")
 
-# tensors left out on purpose, with the reason
-DROPPED: dict[str, dict[str, str]] = {"hunyuan_transformer": {}}
 
-
-@lru_cache
-def table(network: str) -> list[tuple[str, str, str, str]]:
-    """All rows of a network, a name for each of LAYOUTS."""
+def transformer(names: Names) -> Rows:
+    """Rows of the transformer."""
     refiner = "txt_in.individual_token_refiner.blocks.N"
     theirs = "context_embedder.token_refiner.refiner_blocks.N"
     rows = [
         *_TOP,
-        *_inside("txt_in", "txt_in", "context_embedder", _REFINER),
-        *_inside("txt_in.blocks.N", refiner, theirs, _REFINER_BLOCK),
-        *_inside("double_blocks.N", "double_blocks.N", "transformer_blocks.N", _BLOCK),
+        *inside(("txt_in", "txt_in", "context_embedder"), _REFINER),
+        *inside(("txt_in.blocks.N", refiner, theirs), _REFINER_BLOCK),
+        *inside(("double_blocks.N", "double_blocks.N", "transformer_blocks.N"), _BLOCK),
     ]
-    return [(*row, _comfyui(row[1])) for row in rows]
-
-
-def _inside(ours: str, original: str, theirs: str, rows: list[Row]) -> list[Row]:
-    """Rows of a block put at its places."""
-    return [(f"{ours}.{a}", f"{original}.{b}", f"{theirs}.{c}") for a, b, c in rows]
+    return tuple((*row, _comfyui(row[1])) for row in rows)
 
 
 def _comfyui(original: str) -> str:
@@ -108,68 +94,3 @@ def _comfyui(original: str) -> str:
     if match := _COMFYUI_FUSES.fullmatch(original):
         return f"{match[1]}qkv.*[{'qkv'.index(match[2])}/3]"
     return original
-
-
-def from_ours(network: str, layout: str, names: Iterable[str]) -> dict[str, Share]:
-    """Our name -> where that tensor is in this layout."""
-    found: dict[str, Share] = {}
-    for name in names:
-        for pattern, theirs, share in _rules(network, "ours", layout):
-            if match := pattern.fullmatch(name):
-                found[name] = Share(match.expand(theirs), *share)
-                break
-    return found
-
-
-def to_ours(network: str, layout: str, names: Iterable[str]) -> dict[str, list[str]]:
-    """Foreign name -> our names in the order of its rows, for those the network has."""
-    found: dict[str, list[str]] = {}
-    for name in names:
-        shares = [
-            (share, match.expand(ours))
-            for pattern, ours, share in _rules(network, layout, "ours")
-            if (match := pattern.fullmatch(name))
-        ]
-        if shares:
-            found[name] = [ours for _, ours in sorted(shares)]
-    return found
-
-
-def foreign_shapes(network: str, layout: str, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
-    """Every tensor of a layout with its shape, from ours."""
-    found: dict[str, Shape] = {}
-    for name, share in from_ours(network, layout, shapes).items():
-        rows, *rest = foreign_shape(network, name, shapes[name])
-        found[share.name] = (share.of * rows, *rest)
-    return found
-
-
-def foreign_shape(network: str, name: str, shape: Shape) -> Shape:
-    """The shape all releases give to (their share of) our tensor `name` of this shape."""
-    return (*shape, 1, 1, 1) if name == "img_in.weight" else shape
-
-
-def reorder(network: str, name: str, shape: Shape) -> Reorder:
-    """How (a share of) a foreign tensor of this shape, named `name` by us, becomes ours."""
-    if name == "img_in.weight" and shape[2:] == (1, 1, 1):  # a convolution of one pixel
-        return Reorder(shape, None, shape[:2])
-    return Reorder(shape, None, shape)
-
-
-@lru_cache
-def _rules(
-    network: str, source: str, target: str
-) -> list[tuple[re.Pattern[str], str, tuple[int, int]]]:
-    """(pattern, what it expands to, (index, of) of the share) of every row."""
-    rules = []
-    for row in table(network):
-        share = (0, 1)
-        names = []
-        for layout in (source, target):
-            name, _, part = row[LAYOUTS.index(layout)].partition("[")
-            if part:
-                index, of = part.rstrip("]").split("/")
-                share = (int(index), int(of))
-            names.append(name)
-        rules.append((*_rule(*names), share))
-    return rules

@@ -6,20 +6,13 @@ from typing import Any, NoReturn
 
 from mlx_wan.errors import BadFileError, MlxWanError, ModelError
 
-from .axes import Reorder, reorder
-from .discover import Discovery, read_json
-from .recognise import SUPPORTED, Network, recognise
-from .sizes import expected_shapes, network_config, patch_size_of
+from .axes import Reorder
+from .discover import Checkpoint, Discovery, read_json
+from .families import FORMATS, SUPPORTED
+from .recognise import Network, is_lora, layouts_of, read_as, stranger
+from .sizes import expected_shapes, network_config
 
 FLOATS = ("F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
-
-# settings that only the config.json of that network has: several files can share a folder
-_TELLING = {
-    "wan_transformer": ("num_heads", "num_attention_heads"),
-    "umt5": ("d_model",),
-    "wan_vae21": ("latents_mean", "base_dim"),
-    "wan_vae22": ("latents_mean", "base_dim"),
-}
 
 
 @dataclass(frozen=True)
@@ -76,9 +69,10 @@ class Parts:
                 f"{self.root} has no {what}; its download was interrupted", "resume it"
             )
         seen = [f"{self.discovery.relative(path)} is {kind}" for path, kind in self.others.items()]
+        seen += [f"{self.names([part])} is a {part.found.form.what}" for part in self.parts]
         seen += [f"{self.discovery.relative(p)} is not read" for p in self.discovery.unreadable]
-        hint = f"{SUPPORTED} supported, each with its VAE, text encoder and spiece.model"
-        if "a LoRA" in self.others.values() and not self.of("wan_transformer"):
+        hint = f"{SUPPORTED} supported, each with its VAE, text encoders and tokenizer"
+        if "a LoRA" in self.others.values() and not self.parts:
             hint = "a LoRA is added to a model when generating; convert the model it is made for"
         raise ModelError("; ".join([f"{self.root} has no {what}", *seen[:4]]), hint)
 
@@ -93,35 +87,65 @@ class Parts:
 def find_parts(discovery: Discovery) -> Parts:
     """Recognise all checkpoints and read their sizes; what fails is kept as a problem."""
     found = Parts(discovery, problems=list(discovery.problems))
-    for checkpoint in discovery.checkpoints:
-        try:
-            network = recognise(checkpoint)
-            if isinstance(network, str):
-                found.others[checkpoint.path] = network
-            else:
-                found.parts.append(_part(network, found.settings_files))
-        except MlxWanError as error:
-            found.problems.append(error)
+    for checkpoint in _joined(discovery.checkpoints):
+        layouts = {} if is_lora(checkpoint) else layouts_of(checkpoint)
+        if not layouts:
+            what = "a LoRA" if is_lora(checkpoint) else stranger(checkpoint)
+            found.others[checkpoint.path] = what
+        for network, layout in layouts.items():
+            try:
+                found.parts.append(
+                    _part(read_as(network, layout, checkpoint), found.settings_files)
+                )
+            except MlxWanError as error:
+                found.problems.append(error)
     return found
 
 
-def _part(network: Network, settings_files: list[Path]) -> Part:
-    file = network.checkpoint.folder / "config.json"
+def _joined(checkpoints: list[Checkpoint]) -> list[Checkpoint]:
+    """The checkpoints, where those of a network that was published in two files are one."""
+    joined: list[Checkpoint] = []
+    halves: dict[tuple[str, Path], list[tuple[str, Checkpoint]]] = {}
+    for checkpoint in checkpoints:
+        place = _half(checkpoint)
+        if place is None:
+            joined.append(checkpoint)
+        else:
+            network, prefix = place
+            halves.setdefault((network, checkpoint.folder), []).append((prefix, checkpoint))
+    for parts in halves.values():
+        tensors = {
+            prefix + name: place for prefix, one in parts for name, place in one.tensors.items()
+        }
+        files = tuple(file for _, one in parts for file in one.files)
+        joined.append(Checkpoint(parts[0][1].path, tensors, files))
+    return joined
+
+
+def _half(checkpoint: Checkpoint) -> tuple[str, str] | None:
+    """(network, prefix its names lack) of one of the files of a network."""
+    for network, form in FORMATS.items():
+        for sign, prefix in form.halves.items():
+            if sign in checkpoint.tensors:
+                return network, prefix
+    return None
+
+
+def _part(found: Network, settings_files: list[Path]) -> Part:
+    file = found.checkpoint.folder / "config.json"
     settings = read_json(file) if file.is_file() else {}
-    if not any(key in settings for key in _TELLING[network.network]):
+    if not any(key in settings for key in found.form.telling):
         settings = {}
     elif file not in settings_files:
         settings_files.append(file)
-    patch_size = patch_size_of(settings)
     reorders = {
-        name: reorder(network.network, name, place.info.shape, network.layout, patch_size)
-        for name, place in network.tensors.items()
+        name: found.form.reorder(name, place.info.shape, found.layout, settings)
+        for name, place in found.tensors.items()
     }
     shapes = {name: order.shape for name, order in reorders.items()}
-    if network.network == "wan_transformer" and "patch_embedding.weight" in shapes:
-        shapes["patch_embedding.weight"] = network.tensors["patch_embedding.weight"].info.shape
-    where = str(network.checkpoint.path)
-    part = Part(network, network_config(network.network, shapes, settings, where), reorders)
+    stored = {name: place.info.shape for name, place in found.tensors.items()}
+    where = str(found.checkpoint.path)
+    part = Part(found, network_config(found.network, shapes, stored, settings, where), reorders)
     _check_tensors(part)
     return part
 

@@ -1,5 +1,7 @@
 """How every tensor of a model is going to be stored; refused here, before the long work starts."""
 
+import re
+
 from mlx_wan.errors import UsageError
 
 from .jobs import Quantization, TensorJob
@@ -38,17 +40,17 @@ def component_dtype(part: Part, dtype: str) -> str:
 
     A VAE is small and its reference runs in float32, so it is stored as it was published.
     """
-    if part.network.startswith("wan_vae"):
+    if part.found.form.as_published:
         published = {place.info.dtype for place in part.found.tensors.values()}
         return next(iter(published)) if published < {"BF16", "F16"} else "F32"
     return dtype
 
 
 def stored_dtype(part: Part, name: str, dtype: str) -> str:
-    """Norms and modulation of the transformer are used in float32, so they stay exact."""
-    if part.network == "wan_transformer":
-        kept = name.endswith("modulation") or ".norm" in name
-        return "F32" if kept else dtype
+    """What a transformer uses in float32, its norms first, stays exact."""
+    exact = part.found.form.exact
+    if exact and re.fullmatch(exact, name):
+        return "F32"
     return component_dtype(part, dtype)
 
 

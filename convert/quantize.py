@@ -12,24 +12,23 @@ import numpy as np
 from mlx_wan.cpu import is_cpu
 from mlx_wan.errors import BadFileError, UsageError
 
+from .families import FORMATS
 from .jobs import Quantization, TensorJob
 from .read import Piece
 
 BITS = (8, 6, 4)
 GROUP_SIZES = (32, 64, 128)
 
-# attention and feed-forward; embedders, time projection, modulation, norms and head are not
-_QUANTIZED = {
-    "wan_transformer": re.compile(r"blocks\.\d+\.((self|cross)_attn\.[qkvo]|ffn\.fc[12])\.weight"),
-    "umt5": re.compile(r"blocks\.\d+\.(attn\.[qkvo]|ffn\.(gate|fc1|fc2))\.weight"),
-}
 _FLOATS = {"F32": mx.float32, "F16": mx.float16, "BF16": mx.bfloat16}
 
 
 def is_quantized(network: str, name: str) -> bool:
-    """Whether the tensor of ours is one of those that `--quantize` is about."""
-    pattern = _QUANTIZED.get(network)
-    return bool(pattern and pattern.fullmatch(name))
+    """Whether the tensor of ours is one of those that `--quantize` is about.
+
+    That is attention and feed-forward; embedders, modulation, norms and head are not.
+    """
+    pattern = FORMATS[network].quantized if network in FORMATS else None
+    return bool(pattern and re.fullmatch(pattern, name))
 
 
 def check_group_size(what: str, columns: int, quantization: Quantization) -> None:

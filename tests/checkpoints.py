@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from mlx_wan.bench import layouts
 from mlx_wan.bench.synthetic import spiece_model, write_pth, write_safetensors, write_sharded
-from mlx_wan.convert.axes import foreign_shape, reorder
-from mlx_wan.convert.keys import from_ours
+from mlx_wan.convert.families import from_ours
 from mlx_wan.convert.quantize import is_quantized
 from mlx_wan.convert.sizes import expected_shapes
 from mlx_wan.models.umt5 import UMT5Config
@@ -70,13 +70,7 @@ def to_layout(network: str, weights: Mapping[str, np.ndarray], layout: str) -> W
     """Our tensors by the names and in the axis order of another layout."""
     theirs = "diffusers" if (layout, network) == ("comfyui", "umt5") else layout
     theirs = "original" if theirs == "comfyui" else theirs
-    names = from_ours(network, theirs, weights)
-    foreign = {}
-    for name, array in weights.items():
-        shape = foreign_shape(network, name, array.shape, theirs, PATCH)
-        order = reorder(network, name, shape, theirs, PATCH)
-        foreign[names[name]] = order.undo(array).reshape(shape)
-    return foreign
+    return layouts.to_layout(network, theirs, weights)
 
 
 def build(
@@ -220,7 +214,8 @@ def write_fp8_scaled(
     stored: Weights = {}
     dtypes = dict.fromkeys(tensors, "F16")
     meant = {name: array.astype(np.float16).astype(np.float32) for name, array in tensors.items()}
-    ours = {v: k for k, v in from_ours(network, "original", expected_names(network)).items()}
+    shares = from_ours(network, "original", expected_names(network))
+    ours = {share.name: name for name, share in shares.items()}
     for name, array in tensors.items():
         stored[name] = array
         if not is_quantized(network, ours.get(name, "")):

@@ -178,4 +178,4 @@ def test_of_a_diffusers_repository_everything_that_counts_is_taken():
         "examples/i2v_input.JPG",
         "scheduler/scheduler_config.json",
     ]
-    assert hub.wanted_files("x/y", names, None) == [*names[1:6], names[7]]
+    assert hub.wanted_files("x/y", names, None) == names[1:8]

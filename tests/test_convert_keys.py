@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from checkpoints import TEXT_ENCODER, TRANSFORMER, VAE21, VAE22, random_weights, to_layout
 
-from mlx_wan.convert.axes import foreign_shape, reorder
-from mlx_wan.convert.keys import LAYOUTS, from_ours, to_ours
+from mlx_wan.convert.families import FORMATS, from_ours, to_ours
+from mlx_wan.convert.keys_wan import LAYOUTS
 from mlx_wan.convert.sizes import expected_shapes, network_config
 from mlx_wan.errors import BadFileError
 from mlx_wan.models.umt5 import UMT5Config
@@ -25,6 +25,7 @@ FULL = {
     "vae 2.2": ("wan_vae22", WanVAE22Config(), 196),
 }
 SMALL_VAE = replace(VAE21, num_res_blocks=1, dim_mult=(1, 2, 4), temporal_downsample=(False, True))
+STORED = {"patch_embedding.weight": (128, 16, 1, 2, 2)}
 PARAMETERS = {
     "t2v-a14b": 14_288_491_584,
     "i2v-a14b": 14_288_901_184,
@@ -33,6 +34,10 @@ PARAMETERS = {
     "vae 2.1": 126_892_531,
     "vae 2.2": 704_688_668,
 }
+
+
+def settings_of(network, config):
+    return {"patch_size": list(config.patch_size)} if network == "wan_transformer" else {}
 
 
 @pytest.mark.parametrize("variant", FULL)
@@ -51,8 +56,9 @@ def test_names_map_one_to_one_and_back(variant, layout):
     ours = list(expected_shapes(network, config))
     foreign = from_ours(network, layout, ours)
     assert list(foreign) == ours
-    assert len(set(foreign.values())) == tensors
-    assert to_ours(network, layout, foreign.values()) == {v: k for k, v in foreign.items()}
+    back = {share.name: [name] for name, share in foreign.items()}
+    assert len(back) == tensors
+    assert to_ours(network, layout, back) == back
 
 
 CONFUSING = """
@@ -77,8 +83,8 @@ wan_vae22 mlx-video decoder.head.norm.gamma decoder.head.layer_0.gamma
 @pytest.mark.parametrize("row", CONFUSING.strip().splitlines())
 def test_names_that_are_easily_confused(row):
     network, layout, ours, theirs = row.split()
-    assert from_ours(network, layout, [ours]) == {ours: theirs}
-    assert to_ours(network, layout, [theirs]) == {theirs: ours}
+    assert from_ours(network, layout, [ours])[ours].name == theirs
+    assert to_ours(network, layout, [theirs]) == {theirs: [ours]}
 
 
 def test_unknown_names_are_left_out_not_guessed():
@@ -105,19 +111,18 @@ def test_unknown_names_are_left_out_not_guessed():
     ],
 )
 def test_axes_there_and_back(network, config, layout):
-    patch = getattr(config, "patch_size", (1, 2, 2)) if network == "wan_transformer" else (1, 2, 2)
+    form, settings = FORMATS[network], settings_of(network, config)
     for name, array in random_weights(network, config, 0).items():
-        shape = foreign_shape(network, name, array.shape, layout, patch)
-        order = reorder(network, name, shape, layout, patch)
+        shape = form.foreign_shape(name, array.shape, layout, settings)
+        order = form.reorder(name, shape, layout, settings)
         assert order.shape == array.shape
         np.testing.assert_array_equal(order.apply(order.undo(array).reshape(shape)), array)
 
 
 def test_a_patch_is_flattened_channels_last():
     weight = np.arange(2 * 3 * 1 * 2 * 2).reshape(2, 3, 1, 2, 2)  # (dim, C, pt, ph, pw)
-    order = reorder(
-        "wan_transformer", "patch_embedding.weight", weight.shape, "original", (1, 2, 2)
-    )
+    form = FORMATS["wan_transformer"]
+    order = form.reorder("patch_embedding.weight", weight.shape, "original", {})
     ours = order.apply(weight)
     assert ours.shape == (2, 12)
     np.testing.assert_array_equal(ours[0], [0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11])
@@ -127,39 +132,37 @@ def test_a_patch_is_flattened_channels_last():
 @pytest.mark.parametrize("variant", FULL)
 def test_the_config_is_read_from_the_shapes_alone(variant, layout):
     network, config, _ = FULL[variant]
-    shapes = dict(expected_shapes(network, config))
-    if network == "wan_transformer":
-        name = "patch_embedding.weight"
-        shapes[name] = foreign_shape(network, name, shapes[name], layout, config.patch_size)
-    assert network_config(network, shapes, {}, "x") == config
+    shapes = expected_shapes(network, config)
+    settings = settings_of(network, config)
+    form = FORMATS[network]
+    stored = {n: form.foreign_shape(n, shape, layout, settings) for n, shape in shapes.items()}
+    assert network_config(network, shapes, stored, {}, "x") == config
 
 
 def test_what_shapes_cannot_tell_comes_from_the_config():
-    shapes = dict(expected_shapes("wan_transformer", TRANSFORMER))
-    shapes["patch_embedding.weight"] = (128, 16, 1, 2, 2)
-    read = network_config(
-        "wan_transformer", shapes, {"num_heads": 4, "text_len": 77, "eps": 1e-5}, "x"
-    )
+    shapes = expected_shapes("wan_transformer", TRANSFORMER)
+    settings = {"num_heads": 4, "text_len": 77, "eps": 1e-5}
+    read = network_config("wan_transformer", shapes, STORED, settings, "x")
     assert (read.num_heads, read.text_len, read.eps) == (4, 77, 1e-5)
 
 
 def test_diffusers_numbers_depend_on_the_residual_blocks():
     config = replace(VAE21, num_res_blocks=1)
     weights = random_weights("wan_vae21", config, 0)
-    names = from_ours("wan_vae21", "diffusers", weights, res_blocks=1)
-    assert names["decoder.upsamples.2.conv.bias"] == (
+    names = from_ours("wan_vae21", "diffusers", weights)
+    assert names["decoder.upsamples.2.conv.bias"].name == (
         "decoder.up_blocks.0.upsamplers.0.resample.1.bias"
     )
-    assert to_ours("wan_vae21", "diffusers", names.values()) == {v: k for k, v in names.items()}
+    back = {share.name: [name] for name, share in names.items()}
+    assert to_ours("wan_vae21", "diffusers", back) == back
 
 
 def test_a_gap_in_the_blocks_is_noticed():
     shapes = dict(expected_shapes("wan_transformer", replace(TRANSFORMER, num_layers=3)))
-    shapes["patch_embedding.weight"] = (128, 16, 1, 2, 2)
     for name in [name for name in shapes if name.startswith("blocks.1.")]:
         del shapes[name]
     with pytest.raises(BadFileError, match=r"blocks\.1 is missing"):
-        network_config("wan_transformer", shapes, {}, "x")
+        network_config("wan_transformer", shapes, STORED, {}, "x")
 
 
 def test_layouts_differ_where_they_should():

@@ -17,24 +17,16 @@ import pytest
 import tiny_hunyuan
 from mlx.utils import tree_flatten
 
-from mlx_wan.bench.networks_hunyuan import names_of
+from mlx_wan.bench.layouts import from_layout, to_layout
 from mlx_wan.bench.networks_mochi import random_weights
-from mlx_wan.convert.keys_hunyuan import (
-    DROPPED,
-    LAYOUTS,
-    NETWORKS,
-    Share,
-    foreign_shapes,
-    from_ours,
-    reorder,
-    table,
-    to_ours,
-)
+from mlx_wan.convert.families import FORMATS, foreign_shapes, from_ours, to_ours
+from mlx_wan.convert.names import Share
 from mlx_wan.models.hunyuan import HunyuanConfig, HunyuanTransformer
 
 Shapes = dict[str, tuple[int, ...]]
 RECORDED = Path(__file__).parent / "recorded" / "hunyuan_transformer_names.json.gz"
-(NETWORK,) = NETWORKS
+NETWORK = "hunyuan_transformer"
+LAYOUTS = FORMATS[NETWORK].layouts
 
 # the name of a linear or norm with several as "blocks.{0-1}.x", and its weight's shape; a bias has
 # the first size
@@ -140,7 +132,7 @@ def test_full_size_lists_are_covered_both_ways(layout, meanflow):
     assert sorted(name for names in back.values() for name in names) == sorted(ours)
     for name, share in there.items():  # every share is filled once, in its place
         assert len(back[share.name]) == share.of and back[share.name][share.index] == name
-    assert DROPPED[NETWORK] == {}
+    assert FORMATS[NETWORK].dropped(theirs.keys()) == {}
 
 
 @pytest.mark.parametrize(
@@ -190,7 +182,7 @@ def test_unknown_names_are_left_out_not_guessed():
 
 @pytest.mark.parametrize("column", range(len(LAYOUTS)))
 def test_no_two_rows_say_the_same(column):
-    names = [row[column] for row in table(NETWORK)]
+    names = [row[column] for row in FORMATS[NETWORK].rows(())]
     assert len(set(names)) == len(names)
 
 
@@ -199,11 +191,7 @@ def test_values_there_and_back(layout):
     """Joined in their layout, cut apart again by the table: the same numbers."""
     config = tiny_hunyuan.TRANSFORMER | {"use_meanflow": True}
     weights = random_weights(tiny_hunyuan.our_transformer(config))
-    seen = {}
-    for name, array in names_of(layout, weights).items():
-        ours = to_ours(NETWORK, layout, [name])[name]
-        for part, share in zip(ours, np.split(array, len(ours)), strict=True):
-            seen[part] = reorder(NETWORK, part, share.shape).apply(share)
+    seen = from_layout(NETWORK, layout, to_layout(NETWORK, layout, weights))
     assert seen.keys() == weights.keys()
     for name, array in weights.items():
         np.testing.assert_array_equal(seen[name], array)

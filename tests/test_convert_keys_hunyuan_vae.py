@@ -15,15 +15,8 @@ import pytest
 import tiny_hunyuan_vae
 from mlx.utils import tree_flatten
 
-from mlx_wan.bench.networks_hunyuan_vae import to_layout
-from mlx_wan.convert.keys_hunyuan_vae import (
-    NETWORKS,
-    foreign_shapes,
-    from_ours,
-    reorder,
-    table,
-    to_ours,
-)
+from mlx_wan.bench.layouts import from_layout, to_layout
+from mlx_wan.convert.families import FORMATS, foreign_shapes, from_ours, to_ours
 from mlx_wan.models.vae_hunyuan import HunyuanVAE, HunyuanVAEConfig
 
 Shapes = dict[str, tuple[int, ...]]
@@ -93,7 +86,8 @@ def test_full_size_lists_are_covered_both_ways(layout):
     for name, share in there.items():
         assert share.of == 1 and back[share.name] == [name]
     for name, shape in theirs.items():
-        assert reorder(NETWORK, back[name][0], shape).shape == ours[back[name][0]]
+        order = FORMATS[NETWORK].reorder(back[name][0], shape, layout, {})
+        assert order.shape == ours[back[name][0]]
 
 
 CONFUSING = """
@@ -121,9 +115,8 @@ def test_unknown_names_are_left_out_not_guessed():
 
 
 def test_no_two_rows_say_the_same():
-    assert NETWORKS == (NETWORK,)
     for column in range(3):
-        names = [row[column] for row in table(NETWORK)]
+        names = [row[column] for row in FORMATS[NETWORK].rows(())]
         assert len(set(names)) == len(names)
 
 
@@ -131,10 +124,7 @@ def test_no_two_rows_say_the_same():
 def test_values_there_and_back(layout):
     weights = dict(tree_flatten(tiny_hunyuan_vae.vae().parameters()))
     weights = {name: np.array(value) for name, value in weights.items()}
-    theirs = to_layout(layout, weights)
-    seen = {}
-    for name, (ours,) in to_ours(NETWORK, layout, theirs).items():
-        seen[ours] = reorder(NETWORK, ours, theirs[name].shape).apply(theirs[name])
+    seen = from_layout(NETWORK, layout, to_layout(NETWORK, layout, weights))
     assert seen.keys() == weights.keys()
     for name, array in weights.items():
         np.testing.assert_array_equal(seen[name], array)
@@ -142,5 +132,6 @@ def test_values_there_and_back(layout):
 
 def test_convolutions_become_channels_last():
     weight = np.arange(2 * 3 * 27).reshape(2, 3, 3, 3, 3)  # (O, I, t, h, w)
-    ours = reorder(NETWORK, "encoder.conv_in.weight", weight.shape).apply(weight)
+    order = FORMATS[NETWORK].reorder("encoder.conv_in.weight", weight.shape, "original", {})
+    ours = order.apply(weight)
     np.testing.assert_array_equal(ours[1, 0, 2, 1], weight[1, :, 0, 2, 1])

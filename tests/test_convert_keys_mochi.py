@@ -16,23 +16,15 @@ import pytest
 import tiny_mochi
 from mlx.utils import tree_flatten
 
-from mlx_wan.bench.networks_mochi import random_weights, to_layout
-from mlx_wan.convert.keys_mochi import (
-    DROPPED,
-    NETWORKS,
-    Share,
-    foreign_shape,
-    foreign_shapes,
-    from_ours,
-    reorder,
-    table,
-    to_ours,
-    vae_half,
-)
+from mlx_wan.bench.layouts import from_layout, to_layout
+from mlx_wan.bench.networks_mochi import random_weights
+from mlx_wan.convert.families import FORMATS, foreign_shapes, from_ours, to_ours
+from mlx_wan.convert.names import Share
 from mlx_wan.models.mochi import MochiConfig, MochiTransformer
 from mlx_wan.models.t5 import T5Config, T5Encoder
 from mlx_wan.models.vae_mochi import MochiVAE, MochiVAEConfig
 
+NETWORKS = ("mochi_transformer", "mochi_vae", "t5")
 Shapes = dict[str, tuple[int, ...]]
 RECORDED = Path(__file__).parent / "recorded" / "mochi_names.json.gz"
 
@@ -170,7 +162,8 @@ def published(network: str, layout: str) -> Shapes:
     if layout == "original" and network == "mochi_vae":
         return expand(ORIGINAL_ENCODER, "encoder.") | expand(ORIGINAL_DECODER, "decoder.")
     recorded = json.loads(gzip.decompress(RECORDED.read_bytes()))[network]
-    return {name: tuple(shape) for name, shape in recorded.items() if name not in DROPPED[network]}
+    left_out = FORMATS[network].dropped(recorded.keys())
+    return {name: tuple(shape) for name, shape in recorded.items() if name not in left_out}
 
 
 CASES = [(network, layout) for network in NETWORKS for layout in ("original", "diffusers")]
@@ -247,7 +240,7 @@ def test_unknown_names_are_left_out_not_guessed():
 @pytest.mark.parametrize("network", NETWORKS)
 def test_no_two_rows_say_the_same(network):
     for column in range(3):
-        names = [row[column] for row in table(network)]
+        names = [row[column] for row in FORMATS[network].rows(())]
         assert len(set(names)) == len(names)
 
 
@@ -260,11 +253,7 @@ def test_values_there_and_back(network, layout):
     config = getattr(tiny_mochi, sizes[network]) | changes
     weights = random_weights(getattr(tiny_mochi, build[network])(config))
     theirs = to_layout(network, layout, weights)
-    seen = {}
-    for name, array in theirs.items():
-        ours = to_ours(network, layout, [name])[name]
-        for part, share in zip(ours, np.split(array, len(ours)), strict=True):
-            seen[part] = reorder(network, part, share.shape).apply(share)
+    seen = from_layout(network, layout, theirs)
     assert seen.keys() == weights.keys()
     for name, array in weights.items():
         np.testing.assert_array_equal(seen[name], array)
@@ -272,12 +261,14 @@ def test_values_there_and_back(network, layout):
 
 def test_a_patch_is_flattened_channels_last():
     weight = np.arange(2 * 3 * 2 * 2).reshape(2, 3, 2, 2)  # (dim, C, ph, pw)
-    ours = reorder("mochi_transformer", "x_embedder.weight", weight.shape).apply(weight)
+    form, name = FORMATS["mochi_transformer"], "x_embedder.weight"
+    ours = form.reorder(name, weight.shape, "original", {}).apply(weight)
     np.testing.assert_array_equal(ours[0], [0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11])
-    assert foreign_shape("mochi_transformer", "x_embedder.weight", (2, 12)) == (2, 3, 2, 2)
+    assert form.foreign_shape(name, (2, 12), "original", {}) == (2, 3, 2, 2)
 
 
 def test_the_originals_two_vae_files_are_told_apart():
-    assert vae_half(expand(ORIGINAL_ENCODER)) == "encoder."
-    assert vae_half(expand(ORIGINAL_DECODER)) == "decoder."
-    assert vae_half(expand(ORIGINAL_DECODER, "decoder.")) == ""  # ComfyUI's, both in one
+    signs = FORMATS["mochi_vae"].halves
+    for prefix, text in (("encoder.", ORIGINAL_ENCODER), ("decoder.", ORIGINAL_DECODER)):
+        assert [signs[name] for name in signs if name in expand(text)] == [prefix]
+        assert not signs.keys() & expand(text, prefix).keys()  # ComfyUI's, both in one

@@ -134,14 +134,14 @@ def test_a_lora_given_as_a_model(kind, tmp_path):
 def test_other_models_are_named(tmp_path):
     for number, (name, what) in enumerate(
         {
-            "double_blocks.0.img_attn.qkv.weight": "HunyuanVideo or Flux",
+            "double_blocks.0.img_attn.qkv.weight": "HunyuanVideo 1.0 or Flux",
             "model.diffusion_model.input_blocks.0.0.weight": "Stable Diffusion",
             "something.else": "unknown",
         }.items()
     ):
         folder = tmp_path / str(number)
         write_safetensors(folder / "source" / "x.safetensors", {name: np.zeros((4, 8), np.float32)})
-        refused(folder, "no Wan transformer", f"x.safetensors is {what}")
+        refused(folder, "no transformer of a video model", f"x.safetensors is {what}")
 
 
 def test_gguf_is_named(tmp_path):
@@ -256,7 +256,7 @@ def test_parts_that_are_missing(tmp_path):
         ("Wan2.1_VAE.pth", "no Wan 2.1 VAE"),
         ("models_t5_umt5-xxl-enc-bf16.pth", "no UMT5 text encoder"),
         ("google/umt5-xxl/spiece.model", "no spiece.model"),
-        (NAME, "no Wan transformer"),
+        (NAME, "no transformer of a video model"),
     ):
         away = tmp_path.parent / f"{tmp_path.name}-away"
         (source / name).rename(away)
@@ -360,7 +360,7 @@ def test_plain_t5_is_not_umt5(tmp_path):
     tensors = to_layout("umt5", weights, "diffusers")
     del tensors["encoder.block.1.layer.0.SelfAttention.relative_attention_bias.weight"]
     write_safetensors(tmp_path / "source" / "text_encoder" / "model.safetensors", tensors)
-    refused(tmp_path, "no UMT5 text encoder", "T5 text encoder, not UMT5")
+    refused(tmp_path, "no UMT5 text encoder", "is a T5 text encoder")
 
 
 def test_a_quantised_mlx_video_folder(tmp_path):

@@ -15,8 +15,7 @@ from safetensors.numpy import load_file
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mlx_wan.convert.axes import foreign_shape, reorder
-from mlx_wan.convert.keys import from_ours
+from mlx_wan.bench.layouts import to_layout
 from mlx_wan.loading import Component, embedded_model, open_model
 
 from .batches import TOKENIZER
@@ -48,13 +47,8 @@ def write_original(out: Path, model: Path | None = None) -> None:
 def original_weights(component: Component) -> dict[str, Tensor]:
     """The tensors of a network under the original names, in the original shapes."""
     arrays = {name: array for file in component.files for name, array in load_file(file).items()}
-    network, patch_size = component.network, tuple(component.config.get("patch_size", ()))
-    weights = {}
-    for name, theirs in from_ours(network, "original", arrays).items():
-        shape = foreign_shape(network, name, arrays[name].shape, "original", patch_size)
-        array = reorder(network, name, shape, "original", patch_size).undo(arrays[name])
-        weights[theirs] = torch.from_numpy(array.copy())
-    return weights
+    foreign = to_layout(component.network, "original", arrays, component.config)
+    return {name: torch.from_numpy(array.copy()) for name, array in foreign.items()}
 
 
 if __name__ == "__main__":

@@ -14,8 +14,7 @@ from transformers import UMT5Config as TheirUMT5Config
 from transformers import UMT5EncoderModel
 
 from mlx_wan.convert import convert, verify
-from mlx_wan.convert.axes import foreign_shape
-from mlx_wan.convert.keys import from_ours
+from mlx_wan.convert.families import foreign_shapes
 from mlx_wan.convert.pickle import read_pth
 from mlx_wan.convert.sizes import expected_shapes
 from mlx_wan.loading import load_network, open_model
@@ -149,12 +148,7 @@ TRANSFORMERS = {
 
 def check_names(network, config, model):
     """Our full-size list, by the diffusers names and shapes, is exactly the state dict."""
-    ours = expected_shapes(network, config)
-    names = from_ours(network, "diffusers", ours)
-    mapped = {
-        names[name]: tuple(foreign_shape(network, name, shape, "diffusers", (1, 2, 2)))
-        for name, shape in ours.items()
-    }
+    mapped = foreign_shapes(network, "diffusers", expected_shapes(network, config))
     theirs = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     theirs.pop("encoder.embed_tokens.weight", None)  # tied
     assert mapped == theirs
@@ -270,7 +264,7 @@ def test_the_converted_vae_is_the_same_network(both):
 
 def test_the_original_names_through_torch_save_arrive_the_same(both, tmp_path):
     """Their weights by the original names, saved by torch.save and safetensors, converted."""
-    from mlx_wan.convert.keys import to_ours
+    from mlx_wan.convert.families import from_ours, to_ours
 
     models, networks = both
     source = tmp_path / "source"
@@ -280,8 +274,8 @@ def test_the_original_names_through_torch_save_arrive_the_same(both, tmp_path):
         theirs = model.state_dict()
         theirs.pop("encoder.embed_tokens.weight", None)
         ours = to_ours(network, "diffusers", theirs)
-        names = from_ours(network, "original", ours.values())
-        return {names[ours[name]]: value.contiguous() for name, value in theirs.items()}
+        names = from_ours(network, "original", [name for (name,) in ours.values()])
+        return {names[ours[name][0]].name: value.contiguous() for name, value in theirs.items()}
 
     vae = "wan_vae22" if networks["transformer"].config.in_dim == 48 else "wan_vae21"
     save_file(

@@ -9,6 +9,7 @@ import tiny_mochi
 import torch
 from mlx.utils import tree_flatten
 
+from mlx_wan.bench.layouts import to_layout
 from mlx_wan.bench.networks_mochi import (
     diffusers_transformer,
     diffusers_vae,
@@ -19,7 +20,6 @@ from mlx_wan.bench.networks_mochi import (
     our_vae,
     random_weights,
     run_diffusers_vae,
-    to_layout,
     transformers_t5,
 )
 from mlx_wan.linear_quadratic import linear_quadratic

@@ -8,10 +8,10 @@ import pytest
 import tiny_hunyuan_vae
 import torch
 
-from mlx_wan.bench.networks_hunyuan_vae import diffusers_vae, our_vae, run_diffusers, to_layout
+from mlx_wan.bench.layouts import from_layout, to_layout
+from mlx_wan.bench.networks_hunyuan_vae import diffusers_vae, our_vae, run_diffusers
 from mlx_wan.bench.networks_mochi import load
 from mlx_wan.bench.networks_vae import random_weights
-from mlx_wan.convert.keys_hunyuan_vae import reorder, to_ours
 
 pytestmark = pytest.mark.reference
 
@@ -106,12 +106,9 @@ def test_original_names():
     """diffusers has their tensors under other names only; the original's, written out here."""
     _, theirs = pair("original counts", seed=6)
     original = {original_name(name): a.numpy() for name, a in theirs.state_dict().items()}
-    arrays = {}
-    for name, (ours_name,) in to_ours("hunyuan_vae", "original", original).items():
-        array = original[name]
-        arrays[ours_name] = reorder("hunyuan_vae", ours_name, array.shape).apply(array)
+    arrays = from_layout("hunyuan_vae", "original", original)
     assert len(arrays) == len(original)
-    assert to_layout("original", arrays).keys() == original.keys()
+    assert to_layout("hunyuan_vae", "original", arrays).keys() == original.keys()
     ours = our_vae(tiny_hunyuan_vae.SIZES | CONFIGS["original counts"])
     load(ours, arrays)
     video = normal(1, 5, 32, 32, 3).clip(-1, 1)

@@ -1,16 +1,17 @@
-"""Tensor names of other checkpoints and ours, one table per network.
+"""Tensor names of Wan's networks: ours, the original release's, diffusers' or transformers', and
+mlx-video's, as names.py reads them.
 
-A row names the same tensor in four columns: ours, the original Wan release, diffusers/transformers,
-and mlx-video. `N` and `M` stand for numbers, a final `*` for weight, bias or gamma. ComfyUI files
-use the original names for transformer and VAE, and the transformers names for the text encoder.
+ComfyUI files use the original names for transformer and VAE, and the transformers names for the
+text encoder.
 """
 
 import re
-from collections.abc import Iterable
-from functools import lru_cache
+
+from . import t5
+from .names import Names, Row, Rows
+from .names import inside as at
 
 LAYOUTS = ("ours", "original", "diffusers", "mlx-video")
-Row = tuple[str, str, str, str]
 
 _TRANSFORMER_TOP: list[Row] = [
     ("patch_embedding.*", "patch_embedding.*", "patch_embedding.*", "patch_embedding_proj.*"),
@@ -68,7 +69,6 @@ _TRANSFORMER_BLOCK: list[Row] = [
 ]
 
 _UMT5_TOP: list[Row] = [
-    ("token_embedding.*", "token_embedding.*", "shared.*", "token_embedding.*"),
     ("norm.*", "norm.*", "encoder.final_layer_norm.*", "norm.*"),
 ]
 # inside blocks.N, which transformers calls encoder.block.N.layer
@@ -117,35 +117,36 @@ _VAE_TOP: list[Row] = [
 ]
 _MAX_STAGES = 8  # of a VAE; published ones have 4
 
-# tensors left out on purpose, by original or foreign name, with the reason
-DROPPED = {
-    "wan_transformer": {"freqs": "rotary table, computed when needed"},
-    "umt5": {"encoder.embed_tokens.weight": "the same table as shared.weight"},
-    "wan_vae21": {},
-    "wan_vae22": {},
-}
+_IN_DIFFUSERS = re.compile(r"decoder\.up_blocks\.0\.resnets\.(\d{1,3})\.")
+_ELSEWHERE = re.compile(
+    r"encoder\.downsamples\.(?:0\.downsamples\.)?(\d{1,3})\.(?:conv\.|resample[._])"
+)
 
 
-def to_ours(network: str, layout: str, names: Iterable[str]) -> dict[str, str]:
-    """Foreign name -> our name, for those of `names` that the network has in this layout."""
-    names = list(names)
-    res_blocks = _res_blocks(names) if layout == "diffusers" else 2
-    return _translate(network, names, layout, "ours", res_blocks)
+def transformer(names: Names) -> Rows:
+    """Rows of the transformer."""
+    return tuple(_TRANSFORMER_TOP + _inside("blocks.N", "blocks.N", _TRANSFORMER_BLOCK))
 
 
-def from_ours(
-    network: str, layout: str, names: Iterable[str], res_blocks: int = 2
-) -> dict[str, str]:
-    """Our name -> foreign name. `res_blocks` per VAE stage only matters to diffusers' numbering."""
-    return _translate(network, list(names), "ours", layout, res_blocks)
+def umt5(names: Names) -> Rows:
+    """Rows of the text encoder."""
+    table = ("token_embedding.*", "token_embedding.*", t5.table(names), "token_embedding.*")
+    blocks = _inside("blocks.N", "encoder.block.N.layer", _UMT5_BLOCK)
+    return (table, *_UMT5_TOP, *blocks)
 
 
-def table(network: str, res_blocks: int = 2) -> list[Row]:
-    """All rows of a network. `res_blocks` is that of the VAE's encoder stages."""
-    if network == "wan_transformer":
-        return _TRANSFORMER_TOP + _inside("blocks.N", "blocks.N", _TRANSFORMER_BLOCK)
-    if network == "umt5":
-        return _UMT5_TOP + _inside("blocks.N", "encoder.block.N.layer", _UMT5_BLOCK)
+def vae21(names: Names) -> Rows:
+    """Rows of the 2.1 VAE, of which mlx-video keeps the original names."""
+    rows = [*_vae(), *_stages21(_res_blocks(names))]
+    return tuple((ours, original, theirs, original) for ours, original, theirs, _ in rows)
+
+
+def vae22(names: Names) -> Rows:
+    """Rows of the 2.2 VAE."""
+    return (*_vae(), *_stages22(_res_blocks(names)))
+
+
+def _vae() -> list[Row]:
     rows = list(_VAE_TOP)
     for part in ("encoder", "decoder"):
         middle, mid_block = f"{part}.middle", f"{part}.mid_block"
@@ -153,12 +154,7 @@ def table(network: str, res_blocks: int = 2) -> list[Row]:
         rows += _inside(f"{middle}.0", f"{mid_block}.resnets.0", _VAE_RESIDUAL)
         rows += _inside(f"{middle}.1", f"{mid_block}.attentions.0", _VAE_ATTENTION)
         rows += _inside(f"{middle}.2", f"{mid_block}.resnets.1", _VAE_RESIDUAL)
-    if network == "wan_vae22":
-        return rows + _stages22(res_blocks)
-    # mlx-video keeps the original names of this VAE
-    return [(ours, original, theirs, original) for ours, original, theirs, _ in rows] + [
-        (ours, original, theirs, original) for ours, original, theirs, _ in _stages21(res_blocks)
-    ]
+    return rows
 
 
 def _stages21(res_blocks: int) -> list[Row]:
@@ -188,55 +184,13 @@ def _stages22(res_blocks: int) -> list[Row]:
 
 def _inside(place: str, diffusers_place: str, rows: list[Row]) -> list[Row]:
     """Rows of a block put at its place, which only diffusers calls otherwise."""
-    return [
-        (
-            f"{place}.{ours}",
-            f"{place}.{original}",
-            f"{diffusers_place}.{diffusers}",
-            f"{place}.{mlx_video}",
-        )
-        for ours, original, diffusers, mlx_video in rows
-    ]
+    return at((place, place, diffusers_place, place), rows)
 
 
-def _res_blocks(names: list[str]) -> int:
-    """Residual blocks of an encoder stage, counted in diffusers' names of the decoder."""
-    pattern = re.compile(r"decoder\.up_blocks\.0\.resnets\.(\d{1,3})\.")
-    numbers = [int(match[1]) for name in names if (match := pattern.match(name))]
-    return max(numbers, default=2)
-
-
-def _translate(
-    network: str, names: list[str], source: str, target: str, res_blocks: int
-) -> dict[str, str]:
-    rules = _rules(network, LAYOUTS.index(source), LAYOUTS.index(target), res_blocks)
-    translated = {}
-    for name in names:
-        for pattern, replacement in rules:
-            if match := pattern.fullmatch(name):
-                translated[name] = match.expand(replacement)
-                break
-    return translated
-
-
-@lru_cache
-def _rules(
-    network: str, source: int, target: int, res_blocks: int
-) -> list[tuple[re.Pattern[str], str]]:
-    return [_rule(row[source], row[target]) for row in table(network, res_blocks)]
-
-
-def _rule(source: str, target: str) -> tuple[re.Pattern[str], str]:
-    """("blocks.N.ffn.0.*", "blocks.N.ffn.fc1.*") -> a pattern and what `expand` makes of it."""
-    groups = {"N": r"(?P<N>0|[1-9]\d{0,2})", "M": r"(?P<M>0|[1-9]\d{0,2})", "*": r"(?P<leaf>\w+)"}
-    pattern = r"\.".join(_last(part, groups, escape=True) for part in source.split("."))
-    marks = {"N": r"\g<N>", "M": r"\g<M>", "*": r"\g<leaf>"}
-    return re.compile(pattern), ".".join(_last(p, marks, escape=False) for p in target.split("."))
-
-
-def _last(part: str, marks: dict[str, str], *, escape: bool) -> str:
-    """One part of a name with its placeholder filled: "N", "*", or a final star as in "proj_*"."""
-    if part in marks:
-        return marks[part]
-    stem = part.removesuffix("*")
-    return (re.escape(stem) if escape else stem) + (marks["*"] if stem != part else "")
+def _res_blocks(names: Names) -> int:
+    """Residual blocks of an encoder stage: diffusers' numbering depends on it."""
+    theirs = [int(match[1]) for name in names if (match := _IN_DIFFUSERS.match(name))]
+    if theirs:
+        return max(theirs)  # of the decoder, which has one more
+    resampling = [int(match[1]) for name in names if (match := _ELSEWHERE.match(name))]
+    return min(resampling, default=2)

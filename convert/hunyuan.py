@@ -1,0 +1,405 @@
+"""HunyuanVideo 1.5's checkpoints: the original release, diffusers and ComfyUI.
+
+The original's encoders are repositories of their own beside it: Qwen/Qwen2.5-VL-7B-Instruct,
+Glyph-SDXL-v2 for ByT5, and a SigLIP for models that take an image.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import partial
+from math import isqrt
+from typing import Any
+
+from mlx_wan.errors import ModelError
+
+from . import keys_hunyuan, keys_hunyuan_text, keys_hunyuan_vae, t5
+from .axes import Reorder, Shape, channels_last, channels_second, flat
+from .format import Family, NetworkFormat
+from .names import Names
+from .settings import Settings, Shapes, count
+
+# of the published networks; only for files without a config.json (ComfyUI)
+_ROPE_AXES = {128: (16, 56, 56)}  # by the width of a head
+_QWEN_HEAD_DIM, _QWEN_DIM, _QWEN_LAYERS = 128, 3584, 28
+_SIGLIP = {1152: (16, 384)}  # width -> heads, size of a picture
+_SCALING = {32: 1.03682}  # by the channels of the latents
+_RELATIVES = {
+    "single_blocks.": "HunyuanVideo 1.0",
+    "single_transformer_blocks.": "HunyuanVideo 1.0",
+    "guidance_in.": "HunyuanVideo with its guidance among the inputs",
+}
+
+
+# --- which model ---------------------------------------------------------------------------------
+
+_HEIGHT = re.compile(r"(?<![0-9])(480|720|1080)p(?![a-z0-9])")
+_TASK = re.compile(r"(?<![a-z0-9])(t2v|i2v)(?![a-z0-9])")
+_OTHERS = {
+    "sparse": "HunyuanVideo 1.5 with block-sparse attention",
+    "sr": "HunyuanVideo 1.5's super resolution",
+}
+
+
+def _identify(path: str) -> str | None:
+    """By the nearest of its folders, or its own name, that tells height and task.
+
+    Nothing in its tensors tells a guidance-distilled network from its base.
+    """
+    for name in _telling_names(path):
+        heights, tasks = set(_HEIGHT.findall(name)), set(_TASK.findall(name))
+        words = re.split(r"[^a-z0-9]+", name)
+        if len(heights) == len(tasks) == 1:
+            kind = "-step" * ("step" in words) + "-distilled" * ("distilled" in words)
+            return f"hunyuanvideo-1.5-{heights.pop()}p-{tasks.pop()}{kind}"
+    return None
+
+
+def _refuse_others(path: str) -> None:
+    """Versions with the same tensors that need what is not built here."""
+    name = next(_telling_names(path), "")
+    for word in re.split(r"[^a-z0-9]+", name):
+        if word in _OTHERS:
+            raise ModelError(
+                f"{path} is {_OTHERS[word]}; that is not supported",
+                "take one of 480p_t2v, 480p_i2v, 720p_t2v, 720p_i2v or their distilled versions",
+            )
+
+
+def _telling_names(path: str) -> Iterator[str]:
+    """The file's name and those of its folders, nearest first, that have a height."""
+    names = reversed(path.lower().replace("\\", "/").split("/"))
+    return (name for name in names if _HEIGHT.search(name))
+
+
+# --- sizes ---------------------------------------------------------------------------------------
+
+
+def _transformer(shapes: Shapes, stored: Shapes, settings: Settings) -> dict[str, Any]:
+    _refuse_others(settings.where)
+    dim, in_dim = shapes["img_in.weight"]
+    head_dim = shapes["double_blocks.0.img.attn_q_norm.weight"][0]
+    values: dict[str, Any] = {
+        "dim": dim,
+        "ffn_dim": shapes["double_blocks.0.img.mlp.fc1.weight"][0],
+        "num_heads": dim // head_dim,
+        "num_layers": count(shapes, "double_blocks"),
+        "refiner_layers": count(shapes, "txt_in.blocks"),
+        "in_dim": in_dim,
+        "out_dim": shapes["final_layer.linear.weight"][0],
+        "text_dim": shapes["txt_in.input_embedder.weight"][1],
+        "glyph_dim": shapes["byt5_in.fc1.weight"][1],
+        "glyph_ffn_dim": shapes["byt5_in.fc1.weight"][0],
+        "vision_dim": shapes["vision_in.fc1.weight"][1],
+        "freq_dim": shapes["time_in.fc1.weight"][1],
+        "use_meanflow": "time_r_in.fc1.weight" in shapes,
+        "use_cond_type_embedding": "cond_type_embedding.weight" in shapes,
+    }
+    if in_dim == 3 * values["out_dim"] + 2:
+        raise ModelError(
+            f"{settings.where} is HunyuanVideo 1.5's super resolution; that is not supported",
+            "give a folder with one of its models for 480p or 720p",
+        )
+    _agree(
+        settings,
+        {
+            ("hidden_size",): dim,
+            ("attention_head_dim",): head_dim,
+            ("heads_num", "num_attention_heads"): values["num_heads"],
+            ("mm_double_blocks_depth", "num_layers"): values["num_layers"],
+            ("mm_single_blocks_depth",): 0,
+            ("num_refiner_layers",): values["refiner_layers"],
+            ("out_channels",): values["out_dim"],
+            ("text_states_dim", "text_embed_dim"): values["text_dim"],
+            ("text_embed_2_dim",): values["glyph_dim"],
+            ("vision_states_dim", "image_embed_dim"): values["vision_dim"],
+            ("use_meanflow",): values["use_meanflow"],
+            ("guidance_embed",): False,
+        },
+    )
+    # the original counts neither the image's channels nor where they are
+    concatenates = settings.values.get("concat_condition")
+    settings.agree(("in_channels",), (in_dim - 1) // 2 if concatenates else in_dim)
+    return {
+        **values,
+        "rope_axes": _rope_axes(head_dim, settings),
+        "rope_theta": _positive(settings, "rope_theta", 256.0),
+    }
+
+
+def _rope_axes(head_dim: int, settings: Settings) -> tuple[int, ...]:
+    """Channels of a head that turn with time, row and column."""
+    for name in ("rope_dim_list", "rope_axes_dim"):
+        value = settings.values.get(name)
+        if value is None:
+            continue
+        fits = isinstance(value, list) and len(value) == 3 and all(type(n) is int for n in value)
+        if not fits or sum(value) != head_dim or min(value) < 1:
+            settings.refuse(name, value, f"three whole numbers that add up to {head_dim}")
+        return tuple(value)
+    if head_dim not in _ROPE_AXES:
+        raise ValueError(
+            f"how its heads of {head_dim} channels turn is not known without a config.json that "
+            "has rope_dim_list or rope_axes_dim"
+        )
+    return _ROPE_AXES[head_dim]
+
+
+def _vae(shapes: Shapes, stored: Shapes, settings: Settings) -> dict[str, Any]:
+    stages = count(shapes, "encoder.down")
+    dims = [shapes[f"encoder.down.{i}.blocks.0.conv1.weight"][0] for i in range(stages)]
+    changes = [shapes[f"encoder.down.{i}.resample.conv.weight"][0] for i in range(stages - 1)]
+    for dim, change in zip(dims[1:], changes, strict=True):
+        if dim not in (4 * change, 8 * change):
+            raise ValueError(f"{change} channels become {dim} where its size changes")
+    z_dim = shapes["decoder.conv_in.weight"][-1]
+    values: dict[str, Any] = {
+        "block_out_channels": tuple(dims),
+        "num_res_blocks": count(shapes, "encoder.down.0.blocks"),
+        "temporal_downsample": tuple(
+            dim == 8 * change for dim, change in zip(dims[1:], changes, strict=True)
+        ),
+        "z_dim": z_dim,
+    }
+    _agree(
+        settings,
+        {
+            ("latent_channels",): z_dim,
+            ("block_out_channels",): dims,
+            ("layers_per_block",): values["num_res_blocks"],
+            ("ffactor_spatial", "spatial_compression_ratio"): 2 ** (stages - 1),
+            ("ffactor_temporal", "temporal_compression_ratio"): 2
+            ** sum(values["temporal_downsample"]),
+        },
+    )
+    if settings.values.get("shift_factor"):
+        settings.refuse("shift_factor", settings.values["shift_factor"], "null")
+    if settings.values.get("scaling_factor") is None and z_dim not in _SCALING:
+        raise ValueError(
+            f"how its {z_dim} latent channels are scaled is not known without a config.json that "
+            "has scaling_factor"
+        )
+    return {
+        **values,
+        "scaling_factor": _positive(settings, "scaling_factor", _SCALING.get(z_dim, 1.0)),
+    }
+
+
+def _qwen(shapes: Shapes, stored: Shapes, settings: Settings) -> dict[str, Any]:
+    settings = _flat(settings, "text_config", "rope_parameters")
+    vocab_size, dim = shapes["embed_tokens.weight"]
+    queries = shapes["layers.0.self_attn.q_proj.weight"][0]
+    keys = shapes["layers.0.self_attn.k_proj.weight"][0]
+    layers = count(shapes, "layers")
+    published = layers + keys_hunyuan_text.LAYERS_LEFT_OUT
+    if not settings.values and (dim, published) != (_QWEN_DIM, _QWEN_LAYERS):
+        raise ValueError(
+            f"without a config.json only one of {_QWEN_LAYERS} layers and a width of {_QWEN_DIM} "
+            f"is known; it has {published} and {dim}"
+        )
+    heads = settings.whole(("num_attention_heads",), max(1, queries // _QWEN_HEAD_DIM))
+    if queries % heads or keys % (queries // heads):
+        raise ValueError(f"{queries} rows of queries and {keys} of keys are no {heads} heads")
+    _agree(
+        settings,
+        {
+            ("vocab_size",): vocab_size,
+            ("hidden_size",): dim,
+            ("intermediate_size",): shapes["layers.0.mlp.gate_proj.weight"][0],
+            ("num_hidden_layers",): published,
+            ("num_key_value_heads",): keys // (queries // heads),
+        },
+    )
+    return {
+        "vocab_size": vocab_size,
+        "dim": dim,
+        "dim_ffn": shapes["layers.0.mlp.gate_proj.weight"][0],
+        "num_heads": heads,
+        "num_kv_heads": keys // (queries // heads),
+        "num_layers": layers,
+        "rope_theta": _positive(settings, "rope_theta", 1e6),
+        "eps": settings.number(("rms_norm_eps",), 1e-6),
+    }
+
+
+def _siglip(shapes: Shapes, stored: Shapes, settings: Settings) -> dict[str, Any]:
+    settings = _flat(settings, "vision_config")
+    dim, patch_size = shapes["patch_embedding.weight"][:2]
+    side = isqrt(shapes["position_embedding.weight"][0])
+    if not settings.values and dim not in _SIGLIP:
+        raise ValueError(f"for a width of {dim} its config.json is needed")
+    heads, size = _SIGLIP.get(dim, (1, side * patch_size))
+    size = settings.whole(("image_size",), size, limit=1 << 14)
+    if size // patch_size != side:
+        raise ValueError(f"pictures of {size} pixels have no {side} patches of {patch_size} a side")
+    values: dict[str, Any] = {
+        "dim": dim,
+        "dim_ffn": shapes["layers.0.mlp.fc1.weight"][0],
+        "num_heads": settings.whole(("num_attention_heads",), heads),
+        "num_layers": count(shapes, "layers"),
+        "image_size": size,
+        "patch_size": patch_size,
+        "eps": settings.number(("layer_norm_eps",), 1e-6),
+    }
+    _agree(
+        settings,
+        {
+            ("hidden_size",): dim,
+            ("intermediate_size",): values["dim_ffn"],
+            ("num_hidden_layers",): values["num_layers"],
+            ("patch_size",): patch_size,
+        },
+    )
+    return values
+
+
+def _agree(settings: Settings, found: Mapping[tuple[str, ...], Any]) -> None:
+    for names, value in found.items():
+        settings.agree(names, value)
+
+
+def _positive(settings: Settings, name: str, default: float) -> float:
+    value = settings.values.get(name)
+    if value is None:
+        return default
+    if type(value) not in (int, float) or not 0 < value < 1e9:
+        settings.refuse(name, value, "a number above 0")
+    return float(value)
+
+
+def _flat(settings: Settings, *inner: str) -> Settings:
+    """Newer files have in tables of their own what older ones have beside each other."""
+    values = dict(settings.values)
+    for name in inner:
+        table = values.get(name)
+        values |= table if isinstance(table, dict) else {}
+    return Settings(values, settings.where)
+
+
+# --- order of elements ---------------------------------------------------------------------------
+
+
+def _transformer_order(
+    name: str, shape: Shape, layout: str, settings: Mapping[str, Any]
+) -> Reorder:
+    if name == "img_in.weight" and shape[2:] == (1, 1, 1):  # a convolution of one pixel
+        return Reorder(shape, None, shape[:2])
+    return Reorder(shape, None, shape)
+
+
+def _transformer_shape(name: str, shape: Shape, layout: str, settings: Mapping[str, Any]) -> Shape:
+    return (*shape, 1, 1, 1) if name == "img_in.weight" else shape
+
+
+def _vae_order(name: str, shape: Shape, layout: str, settings: Mapping[str, Any]) -> Reorder:
+    return flat(shape) if name.endswith(".gamma") else channels_last(shape)
+
+
+def _vae_shape(name: str, shape: Shape, layout: str, settings: Mapping[str, Any]) -> Shape:
+    return (*shape, 1, 1, 1) if name.endswith(".gamma") else channels_second(shape)
+
+
+def _siglip_order(name: str, shape: Shape, layout: str, settings: Mapping[str, Any]) -> Reorder:
+    return channels_last(shape)
+
+
+def _siglip_shape(name: str, shape: Shape, layout: str, settings: Mapping[str, Any]) -> Shape:
+    return channels_second(shape)
+
+
+# --- formats -------------------------------------------------------------------------------------
+
+
+def _has(part: str, names: Names) -> bool:
+    return any(part in name for name in names)
+
+
+_TRANSFORMER = NetworkFormat(
+    network="hunyuan_transformer",
+    what="HunyuanVideo 1.5 transformer",
+    layouts=keys_hunyuan.LAYOUTS,
+    rows=keys_hunyuan.transformer,
+    signatures={
+        "diffusers": ("context_embedder_2.norm.weight", "cond_type_embed.weight"),
+        "original": ("double_blocks.0.img_attn_q.weight", "double_blocks.0.txt_attn_q.weight"),
+        "comfyui": ("double_blocks.0.img_attn_qkv.weight", "double_blocks.0.txt_attn_qkv.weight"),
+    },
+    is_it=lambda names: _has("byt5_in.", names) or _has("context_embedder_2.", names),
+    sizes=_transformer,
+    telling=("mm_double_blocks_depth", "num_refiner_layers"),
+    reorder=_transformer_order,
+    foreign_shape=_transformer_shape,
+    quantized=r"double_blocks\.\d+\.(img|txt)\.(attn_([qkv]|proj)|mlp\.fc[12])\.weight"
+    r"|txt_in\.blocks\.\d+\.([qkv]|proj|fc[12])\.weight",
+    exact=r".*norm.*",
+    relatives=_RELATIVES,
+)
+_VAE = NetworkFormat(
+    network="hunyuan_vae",
+    what="HunyuanVideo 1.5 VAE",
+    layouts=keys_hunyuan_vae.LAYOUTS,
+    rows=keys_hunyuan_vae.vae,
+    signatures={
+        "original": ("decoder.mid.attn_1.norm.gamma", "encoder.mid.attn_1.norm.gamma"),
+        "diffusers": (
+            "decoder.mid_block.attentions.0.proj_out.weight",
+            "encoder.mid_block.attentions.0.proj_out.weight",
+        ),
+    },
+    sizes=_vae,
+    telling=("scaling_factor", "latent_channels"),
+    reorder=_vae_order,
+    foreign_shape=_vae_shape,
+    as_published=True,
+)
+_QWEN = NetworkFormat(
+    network="qwen25vl",
+    what="Qwen2.5-VL text encoder",
+    layouts=keys_hunyuan_text.LAYOUTS,
+    rows=keys_hunyuan_text.qwen,
+    signatures={  # Qwen's queries have a bias, those of its relatives have not
+        "original": ("model.layers.0.self_attn.q_proj.bias",),
+        "diffusers": ("layers.0.self_attn.q_proj.bias",),
+        "resaved": ("model.language_model.layers.0.self_attn.q_proj.bias",),
+    },
+    sizes=_qwen,
+    telling=("num_key_value_heads", "text_config"),
+    quantized=r"layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)\.weight",
+    dropped=partial(keys_hunyuan_text.dropped, "qwen25vl"),
+)
+_BYT5 = NetworkFormat(
+    network="byt5",
+    what="Glyph-ByT5 text encoder",
+    layouts=keys_hunyuan_text.LAYOUTS,
+    rows=keys_hunyuan_text.byt5,
+    signatures={
+        "original": (f"module.text_tower.{t5.SIGNATURE[0]}",),
+        "diffusers": t5.SIGNATURE,
+    },
+    is_it=lambda names: _has("module.text_tower.", names) or t5.is_plain(names),
+    sizes=partial(t5.sizes, "pos_embedding.weight"),
+    telling=("d_model",),
+    quantized=t5.QUANTIZED,
+    dropped=partial(keys_hunyuan_text.dropped, "byt5"),
+)
+_SIGLIP_TOWER = NetworkFormat(
+    network="siglip",
+    what="SigLIP image encoder",
+    layouts=keys_hunyuan_text.LAYOUTS,
+    rows=keys_hunyuan_text.siglip,
+    signatures={  # CLIP's patches have no bias
+        "original": ("vision_model.embeddings.patch_embedding.bias",),
+        "resaved": ("embeddings.patch_embedding.bias",),
+    },
+    sizes=_siglip,
+    telling=("image_size", "vision_config"),
+    reorder=_siglip_order,
+    foreign_shape=_siglip_shape,
+    dropped=partial(keys_hunyuan_text.dropped, "siglip"),
+)
+
+FAMILY = Family(
+    title="HunyuanVideo 1.5 for 480p and 720p",
+    formats=(_TRANSFORMER, _VAE, _QWEN, _BYT5, _SIGLIP_TOWER),
+    identify=_identify,
+    only_by_name=True,
+)
