@@ -10,6 +10,7 @@ import pytest
 from checkpoints import build
 from hub_server import ALWAYS, FILES, QUICK, REPO, Fault, git_sha1, sha256
 
+from mlx_wan import Request, make_plan
 from mlx_wan.cli.main import run
 from mlx_wan.errors import BadFileError, ModelError
 from mlx_wan.files import locked
@@ -153,7 +154,7 @@ def test_what_was_cut_in_the_second_is_taken_up_there(two, capsys):
     assert 0 < kept < ENCODER
     two.faults = []
     two.asked.clear()
-    _, err = told(capsys, "download", ID, "--include", "encoder*")
+    told(capsys, "download", ID, "--include", "encoder*")
     assert [a.range for a in two.asked if a.where == "cdn"] == [f"bytes={kept}-"]
 
 
@@ -276,6 +277,18 @@ def test_two_repositories_become_one_model(hub, published, monkeypatch, capsys):
     told(capsys, "verify", "twin")
 
 
+def test_a_distilled_model_keeps_its_own_defaults(hub, published, monkeypatch, capsys):
+    """The tensors of FastWan are those of Wan; only its entry knows that it runs in 3 steps."""
+    hub.repos = {REPO: published}
+    fast = catalogue.known_models()["fastwan2.1-t2v-1.3b"]
+    fast = replace(fast, sources=(Source(REPO, hub.commit(REPO)),))
+    monkeypatch.setattr(catalogue, "known_models", lambda: {fast.id: fast})
+    told(capsys, "download", fast.id, "--convert")
+    plan = make_plan(Request("a fox", model=fast.id, width=64, height=48, num_frames=9))
+    assert (plan.steps, plan.solver, plan.shift) == (3, "dmd", 8.0)
+    assert plan.timesteps[0] == 1000 and plan.experts[0].guidance_scale == 1.0
+
+
 def snapshot(folder, name="a.bin", data=b"data", repo=REPO):
     folder.mkdir(exist_ok=True)
     (folder / "a.bin").write_bytes(data)
@@ -303,9 +316,9 @@ def test_staging_is_links_at_the_same_place_each_time(tmp_path):
     ("repo", "name"), [(REPO, "../../../out.bin"), ("../..", "a.bin"), (REPO, "/etc/passwd")]
 )
 def test_staging_leaves_its_folder_for_no_name(tmp_path, repo, name):
-    with pytest.raises(BadFileError, match="no name"):
-        with staged([snapshot(tmp_path / "s", name, repo=repo)], tmp_path / "a" / "b"):
-            pass
+    hostile = [snapshot(tmp_path / "s", name, repo=repo)]
+    with pytest.raises(BadFileError, match="no name"), staged(hostile, tmp_path / "a" / "b"):
+        pass
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "s"]
 
 

@@ -151,7 +151,7 @@ def _settings_of(variant: Variant, density: str, shared: Mapping[str, Any]) -> d
     quality = values.pop("quality", None)
     if quality is not None:
         profile = PROFILES[density if quality == "auto" else quality]
-        values.setdefault("steps", profile.steps)
+        values.setdefault("steps", min(profile.steps, variant.folder.preset.steps))
         if not {"width", "height"} & values.keys():
             shape = variant.folder.preset.sizes[0]
             values["width"], values["height"] = render_size(variant.folder, shape, profile.area)

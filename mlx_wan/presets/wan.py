@@ -1,8 +1,10 @@
 """Wan: two 14 B experts that take turns by noise, or one network; UMT5 reads the prompt.
 
-Defaults are those of Wan-AI's repositories Wan2.2 and Wan2.1 (wan/configs).
+Defaults are those of Wan-AI's repositories Wan2.2 and Wan2.1 (wan/configs), and of hao-ai-lab's
+FastVideo for FastWan.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from . import EMBEDDED, Components, Expert, Preset
@@ -47,7 +49,7 @@ def _components(
 _TWO = ("high_noise", "low_noise")
 _ONE = ("transformer",)
 
-PRESETS = (
+_PUBLISHED = (
     Preset(
         id="wan2.2-t2v-a14b",
         title="Wan 2.2 text to video A14B",
@@ -129,4 +131,24 @@ PRESETS = (
         stretch=3.0,
         format="wide",
     ),
+)
+
+
+def _fast(base: str, id: str, title: str, shift: float) -> Preset:
+    """The same network distilled to FastWan's three steps, which have their guidance built in."""
+    return replace(
+        next(preset for preset in _PUBLISHED if preset.id == base),
+        id=id,
+        title=title,
+        experts=(Expert("transformer", 1.0),),
+        steps=3,
+        shift=shift,
+        solver="dmd",
+    )
+
+
+PRESETS = (
+    *_PUBLISHED,
+    _fast("wan2.2-ti2v-5b", "fastwan2.2-ti2v-5b", "FastWan 2.2 TI2V 5B, in 3 steps", 5.0),
+    _fast("wan2.1-t2v-1.3b", "fastwan2.1-t2v-1.3b", "FastWan 2.1 T2V 1.3B, in 3 steps", 8.0),
 )
