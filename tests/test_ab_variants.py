@@ -154,10 +154,10 @@ def test_quality_auto_follows_each_prompts_density():
     built = v.build_variants(["wan-mini", "wan-mini:steps=4"])
     experiment = Experiment(tuple(built), prompts, (0,), common={"quality": "auto"})
     plans = Plans(experiment)
-    assert [plans[Run("a", p.id, 0)].steps for p in prompts] == [30, 20, 15]
+    assert [plans[Run("a", p.id, 0)].steps for p in prompts] == [20, 20, 15]  # no more than its own
     assert [plans[Run("b", p.id, 0)].steps for p in prompts] == [4, 4, 4]
     told = describe(experiment, plans)["plan_differences"]
-    assert told["steps"] == [{"high": 30, "medium": 20, "low": 15}, 4]
+    assert told["steps"] == [{"high": 20, "medium": 20, "low": 15}, 4]
 
 
 def test_a_variant_that_cannot_be_planned_is_named():

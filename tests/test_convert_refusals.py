@@ -58,9 +58,9 @@ def transformer(model, seed=50, layout="original"):
     [
         (T2V, I2V, "wan2.2-t2v-a14b or wan-mini"),
         (I2V, T2V, "wan2.2-i2v-a14b"),
-        (TI2V, SINGLE, "wan2.2-ti2v-5b"),
-        (SINGLE, T2V, "wan2.1-t2v-1.3b"),
-        (SINGLE, "wan-mini", "wan2.1-t2v-1.3b"),
+        (TI2V, SINGLE, "wan2.2-ti2v-5b or fastwan2.2-ti2v-5b"),
+        (SINGLE, T2V, "wan2.1-t2v-1.3b or fastwan2.1-t2v-1.3b"),
+        (SINGLE, "wan-mini", "wan2.1-t2v-1.3b or fastwan2.1-t2v-1.3b"),
     ],
 )
 def test_a_model_that_it_is_not(model, asked, fitting, tmp_path):

@@ -176,7 +176,7 @@ def test_what_is_written_is_whole_and_says_why(models):
     install(models, "one")
     set_active("two")
     data = json.loads(registry_file().read_text())
-    assert data["active"] == "two" and data["version"] == 2
+    assert data["active"] == "two" and data["version"] == 3
     assert [(item["model"], item["previous"]) for item in data["history"]] == [
         ("one", None),
         ("two", "one"),
@@ -190,7 +190,7 @@ def test_a_registry_of_the_first_version_is_read(models):
     registry_file().write_text('{"format": "mlx-wan-registry", "version": 1, "active": "one"}')
     assert active_model() == "one"
     set_active("two")
-    assert json.loads(registry_file().read_text())["version"] == 2
+    assert json.loads(registry_file().read_text())["version"] == 3
 
 
 def test_a_plan_of_the_embedded_model_moves_with_the_package(models):
