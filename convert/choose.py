@@ -75,4 +75,4 @@ def _companion(found: Parts, name: str, network: str, transformer: Part) -> Part
             f"{candidates[0].path} {fact.format(widths[0])} {wanted}",
             f"take transformer and {what} from one release",
         )
-    return found.one(fitting, what)
+    return found.one(fitting, network)

@@ -25,7 +25,7 @@ def find_experts(found: Parts, model: str | None) -> dict[str, Part]:
     what = transformers[0].found.form.what
     roles = {part.path: _role(found, part) for part in transformers}
     if all(len(preset.experts) == 1 for part in transformers for preset in _fitting(part)):
-        return {"transformer": found.one(transformers, what)}
+        return {"transformer": found.one(transformers, transformers[0].network)}
     if len(transformers) == 1 and roles[transformers[0].path] is None:
         return {"transformer": transformers[0]}
     if None in roles.values():
@@ -34,8 +34,8 @@ def find_experts(found: Parts, model: str | None) -> dict[str, Part]:
         role: [part for part in transformers if roles[part.path] == role] for role in (HIGH, LOW)
     }
     for role, other in ((HIGH, LOW), (LOW, HIGH)):
-        if not experts[role] and found.problems:
-            raise found.problems[0]
+        if not experts[role] and (problem := found.problem({transformers[0].network})):
+            raise problem
         if not experts[role]:
             raise ModelError(
                 f"{found.root} has {found.names(experts[other])} for {_words(other)}, "
@@ -55,12 +55,13 @@ def _transformers(found: Parts, model: str | None) -> list[Part]:
     if model is not None:
         own = [part for part in transformers if part.network in _networks(PRESETS[model])]
         if not own and not transformers:
-            found.refuse_missing(" or ".join(FORMATS[n].what for n in _networks(PRESETS[model])))
+            wanted = _networks(PRESETS[model])
+            found.refuse_missing(" or ".join(FORMATS[n].what for n in wanted), wanted)
         transformers = own or transformers
         transformers = [p for p in transformers if PRESETS[model] in _fitting(p)] or transformers
         transformers = [p for p in transformers if _named(found, p) == model] or transformers
     elif not transformers:
-        found.refuse_missing("transformer of a video model")
+        found.refuse_missing("transformer of a video model", networks)
     # networks that nothing is built for, such as those that only enlarge
     transformers = [part for part in transformers if _fitting(part)] or transformers
     if len({part.network for part in transformers}) > 1:

@@ -23,6 +23,7 @@ _ROPE_AXES = {128: (16, 56, 56)}  # by the width of a head
 _QWEN_HEAD_DIM, _QWEN_DIM, _QWEN_LAYERS = 128, 3584, 28
 _SIGLIP = {1152: (16, 384)}  # width -> heads, size of a picture
 _SCALING = {32: 1.03682}  # by the channels of the latents
+_MOST = 2.0**20  # of any number among the settings
 _RELATIVES = {
     "single_blocks.": "HunyuanVideo 1.0",
     "single_transformer_blocks.": "HunyuanVideo 1.0",
@@ -122,20 +123,18 @@ def _transformer(shapes: Shapes, stored: Shapes, settings: Settings) -> dict[str
     return {
         **values,
         "rope_axes": _rope_axes(head_dim, settings),
-        "rope_theta": _positive(settings, "rope_theta", 256.0),
+        "rope_theta": settings.between(("rope_theta",), 256.0, 1.0, _MOST),
     }
 
 
 def _rope_axes(head_dim: int, settings: Settings) -> tuple[int, ...]:
     """Channels of a head that turn with time, row and column."""
-    for name in ("rope_dim_list", "rope_axes_dim"):
-        value = settings.values.get(name)
-        if value is None:
-            continue
-        fits = isinstance(value, list) and len(value) == 3 and all(type(n) is int for n in value)
-        if not fits or sum(value) != head_dim or min(value) < 1:
-            settings.refuse(name, value, f"three whole numbers that add up to {head_dim}")
-        return tuple(value)
+    names = ("rope_dim_list", "rope_axes_dim")
+    axes = settings.wholes(names, 3, head_dim)
+    if axes is not None:
+        if sum(axes) != head_dim:
+            settings.refuse(names[0], axes, f"whole numbers that add up to {head_dim}")
+        return axes
     if head_dim not in _ROPE_AXES:
         raise ValueError(
             f"how its heads of {head_dim} channels turn is not known without a config.json that "
@@ -180,7 +179,9 @@ def _vae(shapes: Shapes, stored: Shapes, settings: Settings) -> dict[str, Any]:
         )
     return {
         **values,
-        "scaling_factor": _positive(settings, "scaling_factor", _SCALING.get(z_dim, 1.0)),
+        "scaling_factor": settings.between(
+            ("scaling_factor",), _SCALING.get(z_dim, 1.0), 1e-6, _MOST
+        ),
     }
 
 
@@ -216,7 +217,7 @@ def _qwen(shapes: Shapes, stored: Shapes, settings: Settings) -> dict[str, Any]:
         "num_heads": heads,
         "num_kv_heads": keys // (queries // heads),
         "num_layers": layers,
-        "rope_theta": _positive(settings, "rope_theta", 1e6),
+        "rope_theta": settings.between(("rope_theta",), 1e6, 1.0, _MOST),
         "eps": settings.number(("rms_norm_eps",), 1e-6),
     }
 
@@ -255,15 +256,6 @@ def _siglip(shapes: Shapes, stored: Shapes, settings: Settings) -> dict[str, Any
 def _agree(settings: Settings, found: Mapping[tuple[str, ...], Any]) -> None:
     for names, value in found.items():
         settings.agree(names, value)
-
-
-def _positive(settings: Settings, name: str, default: float) -> float:
-    value = settings.values.get(name)
-    if value is None:
-        return default
-    if type(value) not in (int, float) or not 0 < value < 1e9:
-        settings.refuse(name, value, "a number above 0")
-    return float(value)
 
 
 def _flat(settings: Settings, *inner: str) -> Settings:

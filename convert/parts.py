@@ -1,5 +1,6 @@
 """The networks found in a source, with their sizes, and what to say when one is not there."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -39,7 +40,8 @@ class Parts:
     discovery: Discovery
     parts: list[Part] = field(default_factory=list)
     others: dict[Path, str] = field(default_factory=dict)  # what else there is
-    problems: list[MlxWanError] = field(default_factory=list)
+    # with the network they are about, where that is known
+    problems: list[tuple[str | None, MlxWanError]] = field(default_factory=list)
     settings_files: list[Path] = field(default_factory=list)  # each config.json that was used
 
     @property
@@ -52,18 +54,24 @@ class Parts:
     def names(self, parts: list[Part]) -> str:
         return " and ".join(self.discovery.relative(part.path) for part in parts)
 
-    def one(self, parts: list[Part], what: str) -> Part:
+    def problem(self, networks: Collection[str]) -> MlxWanError | None:
+        """Why one of these networks may not be among the parts."""
+        own = [error for network, error in self.problems if network in networks]
+        return next(iter(own + [error for network, error in self.problems if not network]), None)
+
+    def one(self, parts: list[Part], network: str) -> Part:
         """The only one of `parts`. Raises ModelError when there is none, or a choice."""
+        what = FORMATS[network].what
         if not parts:
-            self.refuse_missing(what)
+            self.refuse_missing(what, [network])
         if len(parts) > 1:
             self.refuse_several(parts, f"{what}s")
         return parts[0]
 
-    def refuse_missing(self, what: str) -> NoReturn:
+    def refuse_missing(self, what: str, networks: Collection[str]) -> NoReturn:
         """Say what was seen instead; a file that could not be read explains it best."""
-        if self.problems:
-            raise self.problems[0]
+        if problem := self.problem(networks):
+            raise problem
         if any((self.root / ".cache" / "huggingface").rglob("*.incomplete")):
             raise ModelError(
                 f"{self.root} has no {what}; its download was interrupted", "resume it"
@@ -86,8 +94,8 @@ class Parts:
 
 def find_parts(discovery: Discovery) -> Parts:
     """Recognise all checkpoints and read their sizes; what fails is kept as a problem."""
-    found = Parts(discovery, problems=list(discovery.problems))
-    for checkpoint in _joined(discovery.checkpoints):
+    found = Parts(discovery, problems=[(None, error) for error in discovery.problems])
+    for checkpoint in _joined(found):
         layouts = {} if is_lora(checkpoint) else layouts_of(checkpoint)
         if not layouts:
             what = "a LoRA" if is_lora(checkpoint) else stranger(checkpoint)
@@ -98,22 +106,33 @@ def find_parts(discovery: Discovery) -> Parts:
                     _part(read_as(network, layout, checkpoint), found.settings_files)
                 )
             except MlxWanError as error:
-                found.problems.append(error)
+                found.problems.append((network, error))
     return found
 
 
-def _joined(checkpoints: list[Checkpoint]) -> list[Checkpoint]:
+def _joined(found: Parts) -> list[Checkpoint]:
     """The checkpoints, where those of a network that was published in two files are one."""
     joined: list[Checkpoint] = []
     halves: dict[tuple[str, Path], list[tuple[str, Checkpoint]]] = {}
-    for checkpoint in checkpoints:
+    for checkpoint in found.discovery.checkpoints:
         place = _half(checkpoint)
         if place is None:
             joined.append(checkpoint)
         else:
             network, prefix = place
             halves.setdefault((network, checkpoint.folder), []).append((prefix, checkpoint))
-    for parts in halves.values():
+    for (network, _), parts in halves.items():
+        form, prefixes = FORMATS[network], sorted(prefix for prefix, _ in parts)
+        names = " and ".join(found.discovery.relative(one.path) for _, one in parts)
+        if prefixes != sorted(form.halves.values()):
+            wanted = " and ".join(prefix.removesuffix(".") for prefix in form.halves.values())
+            halved = " and ".join(prefix.removesuffix(".") for prefix in prefixes)
+            problem = ModelError(
+                f"{found.root} has of a {form.what} {names}: {halved}",
+                f"it needs one file of each half in one folder: {wanted}",
+            )
+            found.problems.append((network, problem))
+            continue
         tensors = {
             prefix + name: place for prefix, one in parts for name, place in one.tensors.items()
         }

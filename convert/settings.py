@@ -1,7 +1,7 @@
 """A config.json beside a checkpoint, and what the shapes of tensors tell without one."""
 
+import sys
 from collections.abc import Mapping
-from math import isfinite
 from typing import Any
 
 from mlx_wan.errors import BadFileError
@@ -27,7 +27,7 @@ class Settings:
 
     def number(self, names: tuple[str, ...], default: float) -> float:
         name, value = self._find(names, default)
-        if type(value) not in (int, float) or not isfinite(value) or not 0 < value < 1:
+        if type(value) not in (int, float) or not 0 < value < 1:
             self.refuse(name, value, "a number between 0 and 1")
         return float(value)
 
@@ -37,7 +37,8 @@ class Settings:
         if value is None:
             return None
         fits = isinstance(value, list) and len(value) == length
-        if not fits or not all(type(x) in (int, float) and isfinite(x) for x in value):
+        most = sys.float_info.max
+        if not fits or not all(type(x) in (int, float) and abs(x) <= most for x in value):
             self.refuse(name, value, f"a list of {length} numbers")
         return tuple(float(x) for x in value)
 

@@ -4,12 +4,15 @@ Whatever a shape tells is taken from the shape. A `config.json` beside it adds w
 tell (heads, text length, epsilons) and must not contradict them.
 """
 
+import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib import import_module
 from typing import Any
 
 from mlx_wan.errors import BadFileError, MlxWanError
 from mlx_wan.models import NETWORKS
+from mlx_wan.settings import network_settings
 
 from .axes import Shape
 from .families import FORMATS
@@ -34,8 +37,11 @@ def network_config(
         ) from None
     module, config_class, _ = NETWORKS[network]
     try:
-        return getattr(import_module(f"mlx_wan.models.{module}"), config_class)(**values)
-    except MlxWanError as error:  # a config that checks itself does not know the file
+        config = getattr(import_module(f"mlx_wan.models.{module}"), config_class)(**values)
+        # within the bounds that the converted folder is held to whenever it is opened
+        network_settings(network, type(config), json.loads(json.dumps(asdict(config))))
+        return config
+    except MlxWanError as error:  # neither knows the file
         raise BadFileError(f"{where}: {error.message}", error.hint) from None
 
 
