@@ -7,6 +7,7 @@ import pytest
 from ab_folders import METRICS, make_folder
 
 from mlx_wan.bench import metrics
+from mlx_wan.bench.report.serve import VoteServer
 from mlx_wan.cli.main import run
 
 EVIL = "\x1b[2J\x07\u202e[/red]\ud800<script>"
@@ -129,6 +130,7 @@ def test_what_may_not_be_read_is_not_taken_for_damaged(file, folder, monkeypatch
 
 def test_a_folder_that_cannot_keep_votes_asks_for_none(folder, monkeypatch, capsys):
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    monkeypatch.setattr(VoteServer, "serve_forever", lambda self: None)
     assert "votes cannot be stored" in refused(["bench", "vote", folder], capsys, 1)
 
 
