@@ -157,15 +157,17 @@ def encode_memory(
     config: QwenConfig, texts: Sequence[int], stored_bytes: int, stored_float32: bool
 ) -> int:
     """Bytes of the embedding table or of one layer, whichever is more, with texts of so many
-    tokens; the file has `stored_bytes`. As umt5.encode_memory."""
+    tokens; the file has `stored_bytes`.
+
+    As umt5.encode_memory; two matrices may be widened at a time, and no device holds the scores.
+    """
     table = config.vocab_size * config.dim * (4 if stored_float32 else 2)
     layer = max(0, stored_bytes - table) // config.num_layers
-    widened = config.dim * config.dim_ffn * 4 * (not stored_float32)
-    scores = 2 * config.num_heads * max(texts) ** 2 * 4
+    widened = 2 * config.dim * config.dim_ffn * 4 * (not stored_float32)
     wide = max(texts) * (6 * config.dim + 3 * config.dim_ffn) * 4
     masks = sum(n * n for n in texts) * 4
     states = 2 * sum(texts) * config.dim * 4
-    return max(table, layer + widened + scores + wide) + masks + states
+    return max(table, layer + widened + wide) + masks + states
 
 
 def encode_work(config: QwenConfig, text_tokens: int, widened: bool) -> list[work.Op]:

@@ -128,8 +128,7 @@ def encode_memory(config: SiglipConfig, stored_bytes: int, stored_float32: bool)
     """
     layer = stored_bytes // config.num_layers
     widened = config.dim * config.dim_ffn * 4 * (not stored_float32)
-    scores = 2 * config.num_heads * config.tokens**2 * 4
-    return layer + widened + scores + config.tokens * (8 * config.dim + 2 * config.dim_ffn) * 4
+    return layer + widened + config.tokens * (8 * config.dim + 2 * config.dim_ffn) * 4
 
 
 def encode_work(config: SiglipConfig, widened: bool) -> list[work.Op]:

@@ -212,9 +212,11 @@ def through_layers(
 
     others: what each layer is told besides a prompt's states.
     """
+    states = list(states)
     for i, layer in enumerate(layers):
-        states = [layer(x, of_layer[i]) for x, of_layer in zip(states, others, strict=True)]
-        mx.eval(states)
+        for j, of_layer in enumerate(others):
+            states[j] = layer(states[j], of_layer[i])
+            mx.eval(states[j])  # lets go of matrices widened for this prompt
         if release:
             layers[i] = nn.Identity()
     return states
