@@ -47,10 +47,10 @@ def two(hub, monkeypatch):
     return hub
 
 
-def publish(hub, monkeypatch, pins=((), ()), gated=False):
+def publish(hub, monkeypatch, pins=((), ()), gated=False, pinned=True):
     sources = (
         Source(REPO, hub.commit(REPO), pins[0]),
-        Source(OTHER, hub.commit(OTHER), pins[1], STRICT, gated),
+        Source(OTHER, hub.commit(OTHER) if pinned else None, pins[1], STRICT, gated),
     )
     model = replace(catalogue.known_models()[ID], sources=sources, license=APACHE)
     twin = replace(model, id="twin", sources=sources[1:])
@@ -205,7 +205,7 @@ def test_include_is_over_all_and_a_revision_is_of_the_first(two, capsys):
 def test_pins_of_the_second_hold_with_a_revision_of_the_first(hub, monkeypatch, capsys):
     hub.repos = {REPO: FILES, OTHER: OTHER_FILES}
     wrong = (SourceFile("encoder.safetensors", ENCODER, "0" * 64),)
-    publish(hub, monkeypatch, pins=((), wrong))
+    publish(hub, monkeypatch, pins=((), wrong), pinned=False)  # a hash without a commit, as Glyph's
     _, err = told(capsys, "download", ID, "--revision", "main", code=1)
     assert f"encoder.safetensors of {OTHER} is not the file that is known" in err
 
