@@ -123,7 +123,7 @@ def theirs_of(plan: Plan, folder: ModelFolder, vae: Any, noise: np.ndarray) -> n
     )
     prompts = [plan.negative_prompt, plan.prompt] if plan.guided else [plan.prompt]
     told, (vision, given) = read(folder, prompts), look(folder, vae, plan)
-    scheduler = FlowMatchEulerDiscreteScheduler(shift=plan.shift)
+    scheduler: Any = FlowMatchEulerDiscreteScheduler(shift=plan.shift)
     scheduler.set_timesteps(sigmas=np.linspace(1, 0, plan.steps + 1)[:-1])
     times = scheduler.timesteps
     assert np.allclose(times, plan.timesteps, rtol=1e-5)
