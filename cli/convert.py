@@ -19,14 +19,17 @@ def convert(
     source: Annotated[
         str | None,
         typer.Argument(
-            help="A folder or file with a published checkpoint, or a hub id such as "
-            "Wan-AI/Wan2.2-T2V-A14B, which is then downloaded."
+            help="A folder or file with a published checkpoint of Wan, Mochi or HunyuanVideo 1.5, "
+            "or a hub id such as Wan-AI/Wan2.2-T2V-A14B, which is then downloaded."
         ),
     ] = None,
     dest: Annotated[Path | None, typer.Argument(help="The folder to make; it must be new.")] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="The model it is, where the checkpoint leaves that open."),
+        typer.Option(
+            help="The model it is: of several in one folder, or of distilled ones with the same "
+            "tensors where no folder or file is named like the model."
+        ),
     ] = None,
     dtype: Annotated[
         str, typer.Option(help="How weights are stored: bf16, fp16 or fp32.")
@@ -42,8 +45,12 @@ def convert(
 ) -> None:
     """Convert a published checkpoint once, for fast and strict loading.
 
-    Reads the original, diffusers, ComfyUI and mlx-video layouts. An interrupted conversion goes on
-    where it stopped when the same command is given again.
+    Reads the original, diffusers and ComfyUI layouts, and mlx-video's of Wan. Give one folder with
+    all parts below it, in any order: transformer, VAE, the text encoders with their tokenizer
+    (spiece.model, or tokenizer.json for HunyuanVideo), and for its image to video the image
+    encoder. `mlx-wan models download ID --convert` fetches all of them.
+
+    An interrupted conversion goes on where it stopped when the same command is given again.
     """
     if verify is not None:
         if source is not None:

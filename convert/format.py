@@ -62,9 +62,11 @@ class Family:
 
     `identify` tells which preset a transformer is by the path of its file. Where it
     does not, the first preset that the tensors fit is taken, unless they fit `only_by_name`.
+    `split_files` are those files of ComfyUI's repositories that make a preset by themselves.
     """
 
     title: str  # what is supported, in messages
     formats: tuple[NetworkFormat, ...]
     identify: Callable[[str], str | None] = never
     only_by_name: bool = False
+    split_files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -14,16 +14,11 @@ from mlx_wan.events import Event, Report
 from mlx_wan.home import expanded
 from mlx_wan.hub.listing import NEEDED
 from mlx_wan.hub.transport import OfflineError
+from mlx_wan.registry.catalogue import known_models
+
+from .families import FAMILIES
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
-# ComfyUI's repositories hold many models side by side; of split_files/ these make one
-_COMFY_TEXT = "text_encoders/umt5_xxl_fp16.safetensors"
-_COMFY = {
-    "wan2.2-t2v-a14b": ("wan2.2_t2v_*_noise_14B_fp16.safetensors", "wan_2.1_vae.safetensors"),
-    "wan2.2-i2v-a14b": ("wan2.2_i2v_*_noise_14B_fp16.safetensors", "wan_2.1_vae.safetensors"),
-    "wan2.2-ti2v-5b": ("wan2.2_ti2v_5B_fp16.safetensors", "wan2.2_vae.safetensors"),
-    "wan2.1-t2v-1.3b": ("wan2.1_t2v_1.3B_bf16.safetensors", "wan_2.1_vae.safetensors"),
-}
 
 
 def find_source(
@@ -75,14 +70,40 @@ def _from_an_earlier_time(repo: str, offline: OfflineError) -> Path:
 
 def wanted_files(repo: str, names: list[str], model: str | None) -> list[str]:
     """Which files of a repository make the model. Raises UsageError where that is left open."""
-    if not any(name.startswith("split_files/") for name in names):
-        return [name for name in names if any(fnmatchcase(name, pattern) for pattern in NEEDED)]
-    if model not in _COMFY:
+    if any(name.startswith("split_files/") for name in names):
+        return _of_comfyui(repo, names, model)
+    known = [one for one in known_models().values() if one.source.repo == repo and one.preset]
+    chosen = [one for one in known if model in (one.preset, None)]
+    if known and len(chosen) != 1:
         raise UsageError(
-            f"{repo} holds several models", f"choose one with --model: {', '.join(_COMFY)}"
+            f"{repo} holds several models" if chosen else f"{repo} is not known to hold {model}",
+            f"choose one with --model: {', '.join(str(one.preset) for one in known)}",
         )
-    transformer, vae = _COMFY[model]
-    patterns = [f"diffusion_models/{transformer}", f"vae/{vae}", _COMFY_TEXT]
+    for one in chosen:
+        listed = [file.path for file in one.source.files]
+        if len(one.sources) > 1:
+            raise UsageError(
+                f"{one.id} needs more than {repo} holds",
+                f"to fetch and convert all of it: mlx-wan models download {one.id} --convert",
+            )
+        if listed and set(listed) <= set(names):  # not the other layouts it may hold
+            return listed
+    return [name for name in names if any(fnmatchcase(name, pattern) for pattern in NEEDED)]
+
+
+def _of_comfyui(repo: str, names: list[str], model: str | None) -> list[str]:
+    """ComfyUI's repositories hold many models side by side; below split_files/ some make one."""
+    tables = {preset: files for one in FAMILIES for preset, files in one.split_files.items()}
+    if model is None:
+        raise UsageError(
+            f"{repo} holds several models", f"choose one with --model: {', '.join(tables)}"
+        )
+    if model not in tables:
+        raise UsageError(
+            f"ComfyUI's files of {model} are without its tokenizer",
+            f"to fetch and convert it from elsewhere: mlx-wan models download {model} --convert",
+        )
+    patterns = tables[model]
     wanted = [
         [name for name in names if fnmatch(name, f"split_files/{pattern}")] for pattern in patterns
     ]

@@ -77,6 +77,12 @@ def _vae(shapes: Shapes, stored: Shapes, settings: Settings) -> dict[str, Any]:
         "temporal": tuple(shape[1] for shape in down),
         "z_dim": z_dim,
     }
+    settings.agree(("latent_channels",), z_dim)
+    settings.agree(("encoder_block_out_channels",), list(values["encoder_dims"]))
+    settings.agree(("decoder_block_out_channels",), list(values["decoder_dims"]))
+    settings.agree(("layers_per_block",), list(values["num_blocks"]))
+    settings.agree(("temporal_expansions",), list(values["temporal"]))
+    settings.agree(("scaling_factor",), 1)
     return values | ({} if mean is None else {"latents_mean": mean, "latents_std": std})
 
 

@@ -223,7 +223,20 @@ _VAE22 = NetworkFormat(
     as_published=True,
 )
 
+_VAE21_FILE = "vae/wan_2.1_vae.safetensors"
+_TEXT_FILE = "text_encoders/umt5_xxl_fp16.safetensors"  # with its tokenizer inside
+_SPLIT_FILES = {
+    "wan2.2-t2v-a14b": ("wan2.2_t2v_*_noise_14B_fp16.safetensors", _VAE21_FILE),
+    "wan2.2-i2v-a14b": ("wan2.2_i2v_*_noise_14B_fp16.safetensors", _VAE21_FILE),
+    "wan2.2-ti2v-5b": ("wan2.2_ti2v_5B_fp16.safetensors", "vae/wan2.2_vae.safetensors"),
+    "wan2.1-t2v-1.3b": ("wan2.1_t2v_1.3B_bf16.safetensors", _VAE21_FILE),
+}
+
 FAMILY = Family(
+    split_files={
+        preset: (f"diffusion_models/{transformer}", vae, _TEXT_FILE)
+        for preset, (transformer, vae) in _SPLIT_FILES.items()
+    },
     title="Wan 2.2 T2V-A14B, I2V-A14B and TI2V-5B, Wan 2.1 T2V-1.3B",
     formats=(
         NetworkFormat(

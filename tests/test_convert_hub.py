@@ -11,6 +11,7 @@ from hub_server import ALWAYS, FakeHub, Fault
 
 from mlx_wan.convert import convert, hub, verify
 from mlx_wan.errors import ModelError, UsageError
+from mlx_wan.registry.catalogue import known_models
 
 REPO = "Wan-AI/Wan2.1-T2V-1.3B"
 WANTED = [
@@ -179,3 +180,37 @@ def test_of_a_diffusers_repository_everything_that_counts_is_taken():
         "scheduler/scheduler_config.json",
     ]
     assert hub.wanted_files("x/y", names, None) == names[1:8]
+
+
+MOCHI = [file.path for file in known_models()["mochi-1"].source.files]
+
+
+def test_of_a_known_repository_the_files_of_its_catalogue_are_taken():
+    """Mochi's holds its weights in three layouts, 140 GB."""
+    others = ["dit.safetensors", "encoder.safetensors", "decoder.safetensors"]
+    names = sorted([*MOCHI, *others, "transformer/diffusion_pytorch_model.safetensors"])
+    for model in (None, "mochi-1"):
+        assert hub.wanted_files("genmo/mochi-1-preview", names, model) == MOCHI
+    assert hub.wanted_files("someone/mochi", names, None) == [
+        name for name in names if name.endswith((".safetensors", ".json", ".model"))
+    ]
+    # a revision that has other files is taken as any other repository
+    assert hub.wanted_files("genmo/mochi-1-preview", others, None) == others
+    with pytest.raises(UsageError, match="not known to hold wan2"):
+        hub.wanted_files("genmo/mochi-1-preview", names, "wan2.1-t2v-1.3b")
+
+
+@pytest.mark.parametrize("model", [None, "hunyuanvideo-1.5-480p-t2v"])
+def test_a_repository_that_is_not_all_of_a_model_is_not_fetched(model):
+    names = ["transformer/480p_t2v/config.json", "vae/config.json"]
+    with pytest.raises(UsageError) as error:
+        hub.wanted_files("tencent/HunyuanVideo-1.5", names, model)
+    assert (model or "choose one with --model: hunyuanvideo-1.5-480p-t2v") in error.value.hint
+    assert model is None or "models download" in error.value.hint
+
+
+@pytest.mark.parametrize("model", ["mochi-1", "hunyuanvideo-1.5-720p-t2v"])
+def test_of_comfyuis_files_without_a_tokenizer_nothing_is_fetched(model):
+    with pytest.raises(UsageError, match="without its tokenizer") as error:
+        hub.wanted_files("Comfy-Org/x", COMFY, model)
+    assert f"models download {model} --convert" in error.value.hint
