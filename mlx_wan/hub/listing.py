@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from urllib.parse import quote
 
 from mlx_wan.errors import BadFileError, ModelError, UsageError
+from mlx_wan.registry.content import is_repo
 from mlx_wan.settings import shown
 from mlx_wan.tensorfile import strict_json
 
@@ -19,7 +20,6 @@ from .transport import Patience, endpoint, read_body
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 _REVISION = re.compile(r"[A-Za-z0-9_][\w./+-]{0,199}", re.ASCII)
 _MAX_FILES = 20_000
 _MAX_SIZE = 1 << 44  # 16 TiB; no model is near it
@@ -89,7 +89,7 @@ def list_files(repo: str, revision: str | None = None, patience: Patience | None
     Raises UsageError for impossible names, ModelError or BadFileError for what the hub answers.
     """
     revision = revision or "main"
-    if not _REPO.fullmatch(repo) or ".." in repo:
+    if not is_repo(repo):
         raise UsageError(f"{shown(repo)} is no repository of the hub", "names are OWNER/NAME")
     if not _REVISION.fullmatch(revision) or ".." in revision:
         raise UsageError(f"{shown(revision)} is no revision", "give a branch, tag or commit")

@@ -12,6 +12,7 @@ FORMAT, VERSION = "mlx-wan-registry", 3
 MAX_TEXT, MAX_ITEMS, MAX_DEPTH = 4_000, 5_000, 6
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 VERDICTS = ("PASS", "FAIL", "NOT ENOUGH EVIDENCE")
 ACTIONS = ("installed", "activated", "forced", "rolled back", "removed")
@@ -79,6 +80,11 @@ def is_name(text: str) -> bool:
     """Whether it can be the name of a folder in the models folder, and of no other place."""
     bad = text in ("", ".", "..") or len(text.encode("utf-8", "replace")) > 200
     return not bad and text.isprintable() and not set(text) & set("/\\")
+
+
+def is_repo(text: str) -> bool:
+    """Whether it can be a repository's name on the hub: OWNER/NAME."""
+    return _REPO.fullmatch(text) is not None and ".." not in text
 
 
 def _with_lists(data: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from mlx_wan.settings import shown
 
 from . import catalogue
 from .catalogue import KnownModel, License, Source, SourceFile
-from .content import MAX_TEXT, ContentError, Registry, from_json, is_name, is_plain
+from .content import MAX_TEXT, ContentError, Registry, from_json, is_name, is_plain, is_repo
 from .store import change_registry, read_registry, repair
 
 if TYPE_CHECKING:
@@ -225,14 +225,9 @@ def _known(name: str, about: dict[str, Any]) -> KnownModel:
         parameters=parameters if type(parameters) is int and parameters > 0 else None,
         architecture=text("architecture"),
         license=License(text("license") or "not stated", "", ""),
-        sources=(Source(text("source") if _is_repo(text("source")) else ""),),
+        sources=(Source(text("source") if is_repo(text("source")) else ""),),
         preset=None,
     )
-
-
-def _is_repo(text: str) -> bool:
-    owner, _, name = text.partition("/")
-    return bool(owner and name and "/" not in name and not text.startswith((".", "~")))
 
 
 def _check_name(name: str) -> None:
