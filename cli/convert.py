@@ -45,12 +45,14 @@ def convert(
 ) -> None:
     """Convert a published checkpoint once, for fast and strict loading.
 
-    Reads the original, diffusers and ComfyUI layouts, and mlx-video's of Wan. Give one folder with
-    all parts below it, in any order: transformer, VAE, the text encoders with their tokenizer
-    (spiece.model, or tokenizer.json for HunyuanVideo), and for its image to video the image
-    encoder. `mlx-wan models download ID --convert` fetches all of them.
+    Reads the original, diffusers and ComfyUI layouts, and mlx-video's of Wan.
+    Give one folder with all parts below it: transformer, VAE, text encoders and
+    their tokenizer (spiece.model; tokenizer.json for HunyuanVideo), and for its
+    image to video the image encoder. To fetch them all:
+    `mlx-wan models download ID --convert`.
 
-    An interrupted conversion goes on where it stopped when the same command is given again.
+    An interrupted conversion goes on where it stopped when the same command is
+    given again.
     """
     if verify is not None:
         if source is not None:
