@@ -71,6 +71,9 @@ CASES = {
     "hunyuan-5120": Case("networks_hunyuan", {"grid": (5, 32, 32)}),
     "hunyuan-vae-decode": Case("networks_hunyuan_vae", _VIDEO | {"task": "decode"}),
     "hunyuan-vae-encode": Case("networks_hunyuan_vae", _VIDEO | {"task": "encode"}),
+    # plain matmuls of few rows again
+    "hunyuan-qwen-250": Case("networks_hunyuan_text", {"encoder": "qwen", "tokens": 250}, 1.15),
+    "hunyuan-siglip": Case("networks_hunyuan_text", {"encoder": "siglip"}, 1.15),
 }
 
 

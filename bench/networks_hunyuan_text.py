@@ -1,21 +1,90 @@
-"""HunyuanVideo 1.5's encoders of transformers with our weights, and small tokenizers; the parity
-tests and tests/record_hunyuan_text.py use it."""
+"""HunyuanVideo 1.5's encoders for networks.py, against transformers; the parity tests and
+tests/record_hunyuan_text.py use it too.
+
+Qwen2.5-VL is its architecture at dim 896, SigLIP has 3 of its 27 layers at full width; one float32
+forward of one prompt or picture.
+"""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from .networks_mochi import Arrays, filled, transformers_t5
+Arrays = dict[str, np.ndarray]
 
+SIZES: dict[str, dict[str, Any]] = {
+    "qwen": {
+        **{"vocab_size": 1000, "dim": 896, "dim_ffn": 4736},
+        **{"num_heads": 7, "num_kv_heads": 1, "num_layers": 4},
+    },
+    "siglip": {
+        **{"dim": 1152, "dim_ffn": 4304, "num_heads": 16, "num_layers": 3},
+        **{"image_size": 384, "patch_size": 14},
+    },
+}
 CORPUS = [
     "a slow camera moves over blue waves at sunset, cinematic",
     'a neon sign that says "OPEN 24 HOURS" in the rain; it\'s late',
     "système user assistant 描述视频 café 1234567890\n\n\tand so on",
 ] * 4
 _ADDED = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+
+
+def make(encoder: str, tokens: int = 0) -> Arrays:
+    """Random weights, and token ids or a picture."""
+    from mlx_wan.bench.networks_mochi import random_weights
+
+    random = np.random.RandomState(1)
+    given = random.randint(0, 1000, (1, tokens))
+    if encoder == "siglip":
+        given = random.uniform(-1, 1, (1, 384, 384, 3)).astype(np.float32)
+    return random_weights(_ours(encoder)) | {"given": given}
+
+
+def ours(arrays: Arrays, encoder: str, **_: int) -> Callable[[], np.ndarray]:
+    """One forward of our encoder."""
+    import mlx_wan  # noqa: F401, I001 - loads the fast BLAS before MLX
+    import mlx.core as mx
+    from mlx_wan.bench.networks_mochi import load
+    from mlx_wan.models import qwen25vl, siglip
+
+    given, network = arrays.pop("given"), _ours(encoder)
+    load(network, arrays)
+    if encoder == "qwen":
+        return lambda: np.array(qwen25vl.encode(network, given.tolist())[0])
+    picture = mx.array(given)
+    return lambda: np.array(siglip.encode(network, picture))
+
+
+def reference(arrays: Arrays, encoder: str, **_: int) -> Callable[[], np.ndarray]:
+    """One forward of transformers' encoder; of Qwen without the layers nobody reads."""
+    import torch
+
+    torch.set_num_threads(1)
+    given = arrays.pop("given")
+    if encoder == "siglip":
+        tower = transformers_siglip(SIZES[encoder], arrays)
+        return lambda: siglip_rows(tower, given)
+    model = transformers_qwen(SIZES[encoder], arrays)
+    model.layers, model.norm = model.layers[:-2], torch.nn.Identity()
+    ids = torch.tensor(given)
+
+    def run() -> np.ndarray:
+        with torch.inference_mode():
+            return model(ids).last_hidden_state.numpy()
+
+    return run
+
+
+def _ours(encoder: str) -> Any:
+    from mlx_wan.models.qwen25vl import QwenConfig, QwenEncoder
+    from mlx_wan.models.siglip import SiglipConfig, SiglipEncoder
+
+    if encoder == "qwen":
+        return QwenEncoder(QwenConfig(**SIZES[encoder]))
+    return SiglipEncoder(SiglipConfig(**SIZES[encoder]))
 
 
 @lru_cache
@@ -47,6 +116,8 @@ def transformers_qwen(config: Mapping[str, Any], weights: Arrays) -> Any:
     import torch
     from transformers import Qwen2_5_VLTextModel
     from transformers.models.qwen2_5_vl import configuration_qwen2_5_vl
+
+    from mlx_wan.bench.networks_mochi import filled
 
     make_config: Any = configuration_qwen2_5_vl.Qwen2_5_VLTextConfig
     head = config["dim"] // config["num_heads"] // 2
@@ -80,12 +151,16 @@ def transformers_qwen(config: Mapping[str, Any], weights: Arrays) -> Any:
 
 def transformers_byt5(config: Mapping[str, Any], weights: Arrays) -> Any:
     """transformers' T5EncoderModel."""
+    from mlx_wan.bench.networks_mochi import transformers_t5
+
     return transformers_t5(config, weights)
 
 
 def transformers_siglip(config: Mapping[str, Any], weights: Arrays) -> Any:
     """transformers' SiglipVisionModel without its pooling head."""
     from transformers import SiglipVisionConfig, SiglipVisionModel
+
+    from mlx_wan.bench.networks_mochi import filled
 
     settings: Any = SiglipVisionConfig(
         hidden_size=config["dim"],

@@ -13,7 +13,7 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 
-from mlx_wan.cpu import silu, softmax_attention
+from mlx_wan.cpu import rms_norm, silu, softmax_attention
 from mlx_wan.errors import BadFileError
 from mlx_wan.roofline import work
 
@@ -121,8 +121,12 @@ class Layer(nn.Module):
         self.mlp = FeedForward(config)
 
     def __call__(self, x: mx.array, positions: Positions) -> mx.array:
-        x = x + self.self_attn(self.input_layernorm(x), positions)
-        return x + self.mlp(self.post_attention_layernorm(x))
+        x = x + self.self_attn(self._norm(self.input_layernorm, x), positions)
+        return x + self.mlp(self._norm(self.post_attention_layernorm, x))
+
+    @staticmethod
+    def _norm(norm: nn.RMSNorm, x: mx.array) -> mx.array:
+        return rms_norm(x, norm.weight, norm.eps)
 
 
 class QwenEncoder(nn.Module):

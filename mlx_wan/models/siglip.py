@@ -11,7 +11,7 @@ import mlx.nn as nn
 import numpy as np
 from PIL import Image
 
-from mlx_wan.cpu import gelu_tanh, softmax_attention
+from mlx_wan.cpu import gelu_tanh, layer_norm, softmax_attention
 from mlx_wan.errors import BadFileError
 from mlx_wan.roofline import work
 
@@ -82,8 +82,12 @@ class Layer(nn.Module):
         self.mlp = FeedForward(config)
 
     def __call__(self, x: mx.array, _: None = None) -> mx.array:
-        x = x + self.self_attn(self.layer_norm1(x))
-        return x + self.mlp(self.layer_norm2(x))
+        x = x + self.self_attn(_norm(self.layer_norm1, x))
+        return x + self.mlp(_norm(self.layer_norm2, x))
+
+
+def _norm(norm: nn.LayerNorm, x: mx.array) -> mx.array:
+    return layer_norm(x, norm.weight, norm.bias, norm.eps)
 
 
 class SiglipEncoder(nn.Module):
@@ -106,7 +110,7 @@ def encode(encoder: SiglipEncoder, images: mx.array, *, release: bool = False) -
     x = x.flatten(1, 2) + encoder.position_embedding.weight
     mx.eval(x)
     (x,) = through_layers(encoder.layers, [x], [[None] * len(encoder.layers)], release)
-    x = encoder.post_layernorm(x)
+    x = _norm(encoder.post_layernorm, x)
     mx.eval(x)
     return x
 

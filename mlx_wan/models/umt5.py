@@ -94,8 +94,8 @@ def project(layer: nn.Module, x: mx.array) -> mx.array:
             return layer(x)
         # the CPU backend multiplies whole matrices 20 times faster than packed ones
         weight = mx.dequantize(weight, layer.scales, layer.biases, layer.group_size, layer.bits)
-    x = x @ weight.T  # x is float32, and so the weight becomes
-    return x + layer.bias if "bias" in layer else x
+    weight = weight.T.astype(x.dtype)  # x is float32
+    return mx.addmm(layer.bias.astype(x.dtype), x, weight) if "bias" in layer else x @ weight
 
 
 class Attention(nn.Module):
