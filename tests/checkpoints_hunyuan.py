@@ -9,7 +9,10 @@ Each has, as the published ones do, tensors that are left out.
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from shutil import copytree
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -74,6 +77,16 @@ def build(
     seed: int = 0,
 ) -> dict[str, Weights]:
     """Write a whole checkpoint; returns its weights by component, in our names and order."""
+    made, weights = _made(version, layout, dtype, seed)
+    copytree(made.name, folder, dirs_exist_ok=True)
+    return weights
+
+
+@cache
+def _made(
+    version: str, layout: str, dtype: str, seed: int
+) -> tuple[TemporaryDirectory[str], dict[str, Weights]]:
+    """One that is written once, to be copied."""
     weights = {
         component: random_weights(network, config, seed + number)
         for number, (component, (network, config)) in enumerate(configs(version).items())
@@ -84,8 +97,9 @@ def build(
         "diffusers": _write_diffusers,
         "comfyui": _write_comfyui,
     }
-    writers[layout](folder, version, foreign, dtype)
-    return weights
+    made = TemporaryDirectory()
+    writers[layout](Path(made.name), version, foreign, dtype)
+    return made, weights
 
 
 def foreign_of(component: str, layout: str, version: str, seed: int = 0) -> Weights:

@@ -5,7 +5,11 @@
 writes one and returns what is in it: {component: {our name: array in our axis order}}.
 """
 
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
+from shutil import copytree
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -63,36 +67,53 @@ def build(
     folder: Path, layout: str = "original", *, dtype: str = "F32", seed: int = 0
 ) -> dict[str, Weights]:
     """Write a whole checkpoint; returns its weights by component, in our names and order."""
-    foreign = foreign_of("diffusers" if layout == "diffusers" else "original", seed)
-    if layout == "diffusers":
-        _write_diffusers(folder, foreign, dtype)
-    elif layout == "comfyui":
-        name = "mochi_preview_bf16.safetensors"
-        write_safetensors(folder / "diffusion_models" / name, foreign["transformer"], dtype)
-        write_safetensors(folder / "vae" / "mochi_vae.safetensors", foreign["vae"])
-        place = folder / "text_encoders" / "t5xxl_fp16.safetensors"
-        write_safetensors(place, foreign["text_encoder"], dtype)
-        write_tokenizer(folder)
-    elif layout == "all in one":
-        prefixes = {
-            "transformer": "model.diffusion_model.",
-            "vae": "vae.",
-            "text_encoder": "text_encoders.t5xxl.transformer.",
-        }
-        every = {
-            prefixes[part] + name: array
-            for part, tensors in foreign.items()
-            for name, array in tensors.items()
-        }
-        write_safetensors(folder / "mochi_preview_fp16.safetensors", every, dtype)
-        write_tokenizer(folder)
-    else:
-        _write_original(folder, foreign, dtype, pickled=layout == "pickled")
+    copytree(_made(layout, dtype, seed).name, folder, dirs_exist_ok=True)
     return weights_of(seed)
 
 
+@cache
+def _made(layout: str, dtype: str, seed: int) -> TemporaryDirectory[str]:
+    """One that is written once, to be copied."""
+    foreign = foreign_of("diffusers" if layout == "diffusers" else "original", seed)
+    made = TemporaryDirectory()
+    writers: dict[str, Callable[[Path, dict[str, Weights], str], None]] = {
+        "original": _write_original,
+        "pickled": partial(_write_original, pickled=True),
+        "diffusers": _write_diffusers,
+        "comfyui": _write_comfyui,
+        "all in one": _write_all_in_one,
+    }
+    writers[layout](Path(made.name), foreign, dtype)
+    return made
+
+
+def _write_comfyui(folder: Path, foreign: dict[str, Weights], dtype: str) -> None:
+    """As below split_files/, with a tokenizer."""
+    name = "mochi_preview_bf16.safetensors"
+    write_safetensors(folder / "diffusion_models" / name, foreign["transformer"], dtype)
+    write_safetensors(folder / "vae" / "mochi_vae.safetensors", foreign["vae"])
+    place = folder / "text_encoders" / "t5xxl_fp16.safetensors"
+    write_safetensors(place, foreign["text_encoder"], dtype)
+    write_tokenizer(folder)
+
+
+def _write_all_in_one(folder: Path, foreign: dict[str, Weights], dtype: str) -> None:
+    prefixes = {
+        "transformer": "model.diffusion_model.",
+        "vae": "vae.",
+        "text_encoder": "text_encoders.t5xxl.transformer.",
+    }
+    every = {
+        prefixes[part] + name: array
+        for part, tensors in foreign.items()
+        for name, array in tensors.items()
+    }
+    write_safetensors(folder / "mochi_preview_fp16.safetensors", every, dtype)
+    write_tokenizer(folder)
+
+
 def _write_original(
-    folder: Path, foreign: dict[str, Weights], dtype: str, *, pickled: bool
+    folder: Path, foreign: dict[str, Weights], dtype: str, *, pickled: bool = False
 ) -> None:
     """The files of the authors; the text encoder is in transformers' names, from elsewhere."""
     if pickled:  # nobody publishes it so
