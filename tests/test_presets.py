@@ -1,22 +1,42 @@
 """Presets, their networks and their families: what the rest of the engine relies on."""
 
+import ast
 from pathlib import Path
 
 import pytest
 
-import mlx_wan
+import mlx_wan.bench
+import mlx_wan.cli
+import mlx_wan.convert
 from mlx_wan.conditioning import family
 from mlx_wan.loading import network_module, published_config
 from mlx_wan.models import NETWORKS, TOKENIZERS
-from mlx_wan.planning import schedule_for
-from mlx_wan.presets import PRESETS
+from mlx_wan.planning import SUGGESTED, schedule_for
+from mlx_wan.presets import EMBEDDED, PRESETS
 from mlx_wan.published import published_folder
 
 READS = ("encode_prompt", "text_memory", "text_tokens", "text_work")
 LOOKS = ("encode_image", "image_frames", "image_size")
 FAMILIES = sorted({preset.family for preset in PRESETS.values()})
-# what may know a family: its networks, its presets, its prompts and images
-OWN = ("models", "presets", "conditioning", "assets", "registry")
+PLACES = {
+    "engine": Path(mlx_wan.__file__).parent,
+    "cli": Path(mlx_wan.cli.__file__).parent,
+    "convert": Path(mlx_wan.convert.__file__).parent,
+    **{
+        f"bench/{name}": Path(mlx_wan.bench.__file__).parent / name
+        for name in ("ab", "metrics", "report")
+    },
+}
+# what may know a family: its networks, its presets, its prompts and images, its checkpoints
+OWN: dict[str, tuple[str, ...]] = dict.fromkeys(PLACES, ()) | {
+    "engine": ("models", "presets", "conditioning"),
+    "convert": (
+        "t5.py",
+        *(f"{name}.py" for name in FAMILIES),
+        *(file.name for file in PLACES["convert"].glob("keys_*.py")),
+    ),
+}
+MEASURES = ("calibrate.py", "kernels.py")  # of single layers, for which they take real ones
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -65,17 +85,26 @@ def test_default_schedules_fall_from_noise_to_nothing(name):
     assert list(schedule.sigmas) == sorted(set(schedule.sigmas), reverse=True)
 
 
-def test_the_engine_knows_no_network_and_no_family_by_name():
-    """A family is its networks, presets and conditioning; else something was special-cased."""
-    names = [*(f'"{network}"' for network in NETWORKS), *(f'"{one}"' for one in FAMILIES)]
-    modules = [f"models.{module}" for module, _, _ in NETWORKS.values()]
-    engine = Path(mlx_wan.__file__).parent
+def test_nobody_else_knows_a_network_a_family_or_its_models_by_name():
+    """A family is its networks, presets, conditioning and convert file; else it is special-cased.
+
+    wan-mini comes with the package, and one model is suggested to who has none: they are no family.
+    """
+    known = {*NETWORKS, *FAMILIES, *PRESETS} - {EMBEDDED, SUGGESTED}
+    known |= {f"mlx_wan.models.{module}" for module, _, _ in NETWORKS.values()}
     found = [
-        f"{file.relative_to(engine)}: {word}"
-        for file in engine.rglob("*.py")
-        if file.relative_to(engine).parts[0] not in OWN
-        and file.name != "calibrate.py"  # it measures the layers of networks
-        for word in (*names, *modules)
-        if word in file.read_text("utf-8")
+        f"{place}/{file.relative_to(folder)}: {word}"
+        for place, folder in PLACES.items()
+        for file in sorted(folder.rglob("*.py"))
+        if file.relative_to(folder).parts[0] not in OWN[place] and file.name not in MEASURES
+        for word in sorted(_words(file) & known)
     ]
     assert found == []
+
+
+def _words(file: Path) -> set[str]:
+    """The texts in the code of a file, and what it imports."""
+    nodes = list(ast.walk(ast.parse(file.read_text("utf-8"))))
+    texts = {n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+    imports = {n.module for n in nodes if isinstance(n, ast.ImportFrom) and n.module}
+    return texts | imports | {a.name for n in nodes if isinstance(n, ast.Import) for a in n.names}
