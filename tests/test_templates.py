@@ -65,6 +65,8 @@ def test_themes_are_complete_and_in_words_that_are_known():
     families = {shade: family for family, shades in COLOURS.items() for shade in shades}
     for theme in THEMES:
         assert len(set(theme.scenes)) == 5 and theme.light
+        written = (theme.light, *theme.scenes)
+        assert all(text == " ".join(text.split()) for text in written)  # models read spaces too
         assert theme.words or theme is GENERAL
         assert set(theme.motifs) <= set(MOTIFS) and set(theme.colours) <= set(families)
         assert set(theme.backgrounds) <= set(BACKGROUNDS)

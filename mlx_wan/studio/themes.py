@@ -235,7 +235,9 @@ def _read(table: str) -> tuple[Theme, ...]:
         else:
             rows.append((line, []))
     for row, scenes in rows:
-        name, words, light, motifs, colours, backgrounds = (c.strip() for c in row.split(";"))
+        name, words, light, motifs, colours, backgrounds = (
+            " ".join(column.split()) for column in row.split(";")
+        )
         lists = [tuple(column.split()) for column in (words, motifs, colours)]
         shades = tuple(_joined(backgrounds))
         themes.append(Theme(name, lists[0], light, lists[1], lists[2], shades, tuple(scenes)))
