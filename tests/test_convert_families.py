@@ -14,6 +14,7 @@ from mlx_wan.convert.families import FAMILIES, FORMATS, foreign_shapes
 from mlx_wan.convert.quantize import is_quantized
 from mlx_wan.convert.recognise import layouts_of, read_as
 from mlx_wan.convert.sizes import expected_shapes, network_config
+from mlx_wan.errors import BadFileError
 from mlx_wan.loading import published_config
 from mlx_wan.models import NETWORKS, TOKENIZERS
 from mlx_wan.presets import PRESETS
@@ -91,6 +92,15 @@ def test_what_is_quantised_is_what_plans_count_on(network, config):
         assert not chosen
         return
     assert chosen == {n for n, shape in shapes.items() if published._is_quantized(n, shape)}
+
+
+def test_what_the_engine_would_not_open_is_not_converted():
+    """Its bounds hold for whatever the tensors say."""
+    config = published_config(PRESETS["mochi-1"], "text_encoder")
+    shapes = expected_shapes("t5", config)
+    shapes["token_embedding.weight"] = (2**20 + 1, config.dim)
+    with pytest.raises(BadFileError, match="vocab_size"):
+        network_config("t5", shapes, shapes, {}, "x")
 
 
 def test_every_network_has_a_format_and_every_preset_a_family():

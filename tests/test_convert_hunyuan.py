@@ -219,6 +219,38 @@ def test_a_part_that_is_missing_is_named(missing, tmp_path):
     assert f"has no {said[missing]}" in refused(source, tmp_path)
 
 
+def test_what_is_missing_is_not_explained_by_something_else(tmp_path):
+    """The original's folder may have a ByT5 that also writes; nobody needs it."""
+    source = tmp_path / "source"
+    build(source, "480p_t2v")
+    writes = checkpoints_hunyuan.foreign_of("text_encoder_2", "diffusers", "480p_t2v")
+    writes["decoder.final_layer_norm.weight"] = writes["encoder.final_layer_norm.weight"]
+    write_safetensors(source / "text_encoder" / "byt5-small" / "model.safetensors", writes)
+    convert(source, tmp_path / "whole")
+    (source / "vae" / "diffusion_pytorch_model.safetensors").unlink()
+    assert "has no HunyuanVideo 1.5 VAE" in refused(source, tmp_path)
+
+
+def test_of_a_whole_siglip_only_what_sees_is_kept(tmp_path):
+    """google's repository has the tower for texts too, and counters among its tensors."""
+    source = tmp_path / "source"
+    build(source, "480p_i2v")
+    tensors = checkpoints_hunyuan.foreign_of("image_encoder", "original", "480p_i2v")
+    unread = {
+        "text_model.encoder.layers.0.self_attn.q_proj.weight": np.ones((4, 4), np.float32),
+        "text_model.embeddings.position_ids": np.arange(4, dtype=np.int32),
+        "logit_scale": np.ones(1, np.float32),
+        "logit_bias": np.ones(1, np.float32),
+    }
+    place = source / "vision_encoder" / "siglip" / "image_encoder"
+    write_safetensors(place / "model.safetensors", tensors | unread)
+    write_json(place / "config.json", {"model_type": "siglip", "vision_config": siglip_config()})
+    made = convert(source, tmp_path / "made", dtype="fp32")
+    dropped = {e["name"] for e in json.loads((made / "config.json").read_text())["dropped"]}
+    assert set(unread) < dropped
+    load_network(open_model(made)["image_encoder"])
+
+
 # --- shares of fused tensors -------------------------------------------------------------------
 
 
