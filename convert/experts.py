@@ -112,9 +112,13 @@ def _fitting(part: Part) -> list[Preset]:
 
 
 def _is_like(part: Part, preset: Preset) -> bool:
+    """Takes and makes as many channels, and has what only some of its kind have."""
     published = published_config(preset, preset.experts[0].name)
-    names = ("in_dim", "out_dim", "use_meanflow")
-    return all(getattr(part.config, n, None) == getattr(published, n, None) for n in names)
+    names = {name for name, value in vars(published).items() if isinstance(value, bool)}
+    return all(
+        getattr(part.config, name, None) == getattr(published, name)
+        for name in {"in_dim", "out_dim"} | names
+    )
 
 
 def _networks(preset: Preset) -> set[str]:

@@ -423,7 +423,8 @@ def test_settings_that_contradict_the_tensors_are_refused(part, key, tmp_path):
     }
     file = source / places[part] / "config.json"
     write_json(file, {**json.loads(file.read_text()), key: SETTINGS[part][key]})
-    refused(source, tmp_path, MlxWanError)
+    told = refused(source, tmp_path, MlxWanError)
+    assert key in told or key in ("num_attention_heads", "image_size")
 
 
 def test_newer_tables_within_a_config_are_read(tmp_path):
