@@ -1,18 +1,39 @@
 """Broken results are caught, not delivered: NaN latents, black or frozen frames."""
 
 from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import mlx.core as mx
 import numpy as np
 
-from .conditioning import ImageCondition
+from .conditioning import ImageCondition, PromptEmbeds
 from .errors import GenerationError
 from .pipeline import GuidedExpert, Step
 from .plan import Plan
 
 _BLACK = 8  # no sample above this: the frame is black to any eye
 _FROZEN = 0.02  # mean change between frames, in grey levels
+_WEIGHTS = (
+    "overflow in 16 bit or a damaged weight: `mlx-wan convert --verify`, or convert with "
+    "--dtype bf16 and without --quantize"
+)
+
+
+def check_encoded(embeds: PromptEmbeds, condition: ImageCondition) -> None:
+    """Raise GenerationError when what the network will be told is not finite, naming the part."""
+    for name, array in [*_arrays(embeds), *_arrays(condition)]:
+        if not mx.isfinite(array).all().item():
+            raise GenerationError(f"the encoders made NaN or infinite {name}", _WEIGHTS)
+
+
+def _arrays(told: Any, name: str = "") -> Iterator[tuple[str, mx.array]]:
+    """The arrays in dataclasses of any family, and what they are called."""
+    if isinstance(told, mx.array):
+        yield name, told
+    elif is_dataclass(told):
+        for field in fields(told):
+            yield from _arrays(getattr(told, field.name), f"{name} {field.name}".strip())
 
 
 def check_step(step: Step, expert: GuidedExpert, plan: Plan, condition: ImageCondition) -> None:
@@ -23,8 +44,7 @@ def check_step(step: Step, expert: GuidedExpert, plan: Plan, condition: ImageCon
     raise GenerationError(
         f"NaN or infinite latents at step {step.index + 1} of {plan.steps} "
         f"in {where} of {step.expert}",
-        "overflow in 16 bit or a damaged weight: `mlx-wan convert --verify`, or convert with "
-        "--dtype bf16 and without --quantize",
+        _WEIGHTS,
     )
 
 

@@ -16,7 +16,7 @@ from .cost.energy import EnergyMeter, energy_of
 from .errors import GenerationError, ModelError
 from .events import Event, Report, ignore
 from .files import file_sha256
-from .health import FrameHealth, check_step
+from .health import FrameHealth, check_encoded, check_step
 from .loading import open_model
 from .memory import run_limits
 from .outputs import free_output, into_library, keep, unchecked_file
@@ -145,6 +145,7 @@ class Rendering:
             self.report(Event("encode", 0, 1, "reading the prompt"))
             embeds = encode_prompt(self.plan, self.folder)
             condition = encode_image(self.plan, self.folder)
+            check_encoded(embeds, condition)
             mx.clear_cache()
             cut = f"the prompt's last {embeds.cut_tokens} tokens did not fit"
             self.report(Event("encode", 1, 1, cut if embeds.cut_tokens else ""))

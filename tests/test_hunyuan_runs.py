@@ -21,7 +21,7 @@ from mlx_wan import (
 )
 from mlx_wan.cli.main import run
 from mlx_wan.conditioning import encode_image
-from mlx_wan.errors import UsageError
+from mlx_wan.errors import GenerationError, UsageError
 from mlx_wan.pipeline import Networks
 from mlx_wan.plan import Plan, describe
 from mlx_wan.planning import replan
@@ -172,3 +172,26 @@ def test_stages_need_about_what_was_planned(kind, models, picture, tmp_path):
     for stage, predicted in told["peak_memory"].items():
         measured = told["measured"]["peak_memory"][stage]
         assert 0.7 * predicted <= measured <= 1.2 * predicted + 4e6, stage
+
+
+@pytest.mark.parametrize(
+    ("component", "told"),
+    [
+        ("text_encoder", "prompt_embeds text"),
+        ("text_encoder_2", "prompt_embeds glyph"),
+        ("image_encoder", "prompt_embeds vision"),
+        ("vae", "channels"),
+    ],
+)
+def test_damaged_weights_of_an_encoder_are_told_as_such(component, told, picture, tmp_path):
+    """Not as the transformer's, which only reads what they made."""
+    model = tiny.model(tmp_path / "model", KINDS["i2v"])
+    file = next((tmp_path / "model" / component).glob("*.safetensors"))
+    content = file.read_bytes()
+    begin = 8 + int.from_bytes(content[:8], "little")
+    file.write_bytes(content[:begin] + b"\xff" * (len(content) - begin))  # not a number
+    plan = planned("i2v", {"i2v": model}, picture)
+    with pytest.raises(GenerationError, match=f"NaN or infinite {told}") as error:
+        generate(replace(plan, output=str(tmp_path / "no.mp4")))
+    assert "convert --verify" in error.value.hint
+    assert not (tmp_path / "no.mp4").exists()
