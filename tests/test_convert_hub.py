@@ -175,11 +175,12 @@ def test_of_a_diffusers_repository_everything_that_counts_is_taken():
         "text_encoder/model-00001-of-00003.safetensors",
         "tokenizer/spiece.model",
         "tokenizer/tokenizer.json",
+        "tokenizer/merges.txt",
         "vae/config.json",
         "examples/i2v_input.JPG",
         "scheduler/scheduler_config.json",
     ]
-    assert hub.wanted_files("x/y", names, None) == names[1:8]
+    assert hub.wanted_files("x/y", names, None) == names[1:9]
 
 
 MOCHI = [file.path for file in known_models()["mochi-1"].source.files]

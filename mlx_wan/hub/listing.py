@@ -33,6 +33,9 @@ NEEDED = (
     "*/config.json",
     "*spiece.model",
     "tokenizer/tokenizer.json",
+    "tokenizer/tokenizer_config.json",
+    "tokenizer/vocab.json",
+    "tokenizer/merges.txt",
 )
 
 
