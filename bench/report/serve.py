@@ -89,9 +89,9 @@ def serve_votes(
     Raises UsageError when there is nothing to vote on or the port is taken.
     """
     with VoteServer(directory, port) as server:
-        announce(server.url)
-        print("open this page to vote; Ctrl-C ends it, the votes are kept", file=sys.stderr)
         try:
+            announce(server.url)
+            print("open this page to vote; Ctrl-C ends it, the votes are kept", file=sys.stderr)
             server.serve_forever()
         except KeyboardInterrupt:
             print(
