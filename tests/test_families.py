@@ -38,10 +38,10 @@ def models(tmp_path_factory) -> dict[str, str]:
 
 @pytest.fixture
 def small(monkeypatch) -> None:
-    """A small format, and models that were made for small sizes."""
+    """A small format, and models that were made for small sizes and short clips."""
     monkeypatch.setitem(FORMATS, "square", SQUARE)
     for name in ("mochi-1", HUNYUAN, IMAGE):
-        made_for = replace(PRESETS[name], sizes=((80, 48), (48, 80), (64, 64)))
+        made_for = replace(PRESETS[name], sizes=((80, 48), (48, 80), (64, 64)), num_frames=25)
         monkeypatch.setitem(PRESETS, name, made_for)
 
 
@@ -100,7 +100,8 @@ def test_clips_are_as_long_as_a_model_makes_them(models):
 
 @pytest.mark.parametrize("model", ["mochi-1", HUNYUAN, IMAGE])
 def test_a_finished_video(small, models, picture, tmp_path, capsys, model):
-    """Rendered at the model's rate and size, delivered at the format's, with words over it."""
+    """Rendered at the model's rate and size, delivered at the format's, with words over it; clips
+    are joined, or continue each other where the model takes an image."""
     words = ["linkedin", "Skills pay", "--model", models[model], "--duration", "1.5"]
     words += ["--image", picture] if model == IMAGE else []
     words += ["--steps", "2", "--quality", "low", "--seed", "1", "--json"]
@@ -111,6 +112,9 @@ def test_a_finished_video(small, models, picture, tmp_path, capsys, model):
     plan = record["plans"][0]
     assert (plan["width"], plan["height"], plan["fps"]) == (64, 64, PRESETS[model].fps)
     assert record["storyboard"]["texts"][0]["text"] == "Skills pay"
+    assert len(record["plans"]) > 1, "of several clips"
+    if model == IMAGE:
+        assert record["production"]["first_frames"] == [["image", "previous"]]
     again = ["generate", "--from-record", str(tmp_path / "made.json"), "--json"]
     assert run([*again, "-o", str(tmp_path / "again.mp4")]) == 0
     made = json.loads(capsys.readouterr().out)["record"]
