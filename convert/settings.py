@@ -42,7 +42,9 @@ class Settings:
             self.refuse(name, value, f"a list of {length} numbers")
         return tuple(float(x) for x in value)
 
-    def between(self, names: tuple[str, ...], default: float, least: float, most: float) -> float:
+    def between(
+        self, names: tuple[str, ...], default: float, least: float, most: float = 2.0**20
+    ) -> float:
         """A number from `least` to `most` under the first of `names` that is there."""
         name, value = self._find(names, default)
         if type(value) not in (int, float) or not least <= value <= most:
@@ -73,6 +75,10 @@ class Settings:
         name, value = self._find(names, found)
         if value != found or isinstance(value, bool) != isinstance(found, bool):
             self.refuse(name, value, f"{found}, as its tensors have it")
+
+    def agree_all(self, found: Mapping[tuple[str, ...], Any]) -> None:
+        for names, value in found.items():
+            self.agree(names, value)
 
     def refuse(self, name: str, value: Any, accepted: str) -> None:
         raise BadFileError(
