@@ -77,6 +77,8 @@ def plan_for(
     available = available_memory() if memory_limit is None else memory_limit
     with_image = request.image is not None
     guided = any(expert.guidance_scale != 1 for expert in experts)
+    if request.negative_prompt and not guided:
+        notes.append("guidance is off, so nothing reads the negative prompt")
     negative = (
         preset.negative_prompt if request.negative_prompt is None else request.negative_prompt
     )

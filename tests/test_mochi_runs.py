@@ -40,9 +40,9 @@ def planned(model: str, **changes) -> Plan:
     return make_plan(Request("a slow camera", model=model, **SMALL | changes))
 
 
-def latents_of(plan: Plan) -> np.ndarray:
+def latents_of(plan: Plan, networks: Networks | None = None) -> np.ndarray:
     folder = open_model(plan.model_path)
-    experts = Experts(plan, folder, encode_prompt(plan, folder))
+    experts = Experts(plan, folder, encode_prompt(plan, folder), networks)
     *_, last = denoise(plan, experts, start_noise(plan))
     return np.array(last.latents)
 
@@ -116,6 +116,14 @@ def test_a_negative_prompt_and_guidance_count(model):
     assert not np.allclose(empty, latents_of(alone), atol=1e-4)
 
 
+def test_a_negative_prompt_that_nothing_reads_is_told(model):
+    told = "nothing reads the negative prompt"
+    without = planned(model, guidance_scale=1.0, negative_prompt="red")
+    assert without.negative_prompt == "" and any(told in note for note in without.notes)
+    for plan in (planned(model, negative_prompt="red"), planned(model, guidance_scale=1.0)):
+        assert not any(told in note for note in plan.notes)
+
+
 def test_the_prompt_is_read_as_it_is(model):
     """Wan cleans its prompts: there the two would be one."""
     folder = open_model(model)
@@ -146,6 +154,17 @@ def test_modulation_weights_are_let_go_unless_the_network_is_kept(model):
     for expert in (experts.at(0), again):
         out = expert.network(latents, plan.timesteps[1], expert.positive)
         assert mx.array_equal(out, kept.network(latents, plan.timesteps[1], kept.positive))
+
+
+def test_a_network_that_let_go_of_weights_is_never_used_again(model):
+    """Memory runs short between two runs that keep networks, and another schedule comes after."""
+    plan, shorter = planned(model), planned(model, steps=2)
+    tight = replace(plan, memory=replace(plan.memory, available=plan.memory.peak))
+    networks, folder = Networks(), open_model(model)
+    for asked, keeps in ((tight, False), (plan, True), (shorter, True), (tight, False)):
+        networks.begin(asked, folder)
+        assert networks.keeps == keeps
+        assert np.array_equal(latents_of(asked), latents_of(asked, networks))
 
 
 def test_released_weights_are_counted_exactly():
