@@ -397,7 +397,13 @@ def test_prompts_that_do_not_fit(changes, said):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"num_heads": 5}, {"rope_axes": (3, 5, 8)}, {"rope_axes": (2, 6, 6)}, {"freq_dim": 7}],
+    [
+        {"num_heads": 5},
+        {"rope_axes": (3, 5, 8)},
+        {"rope_axes": (2, 6, 6)},
+        {"freq_dim": 7},
+        {"rope_theta": 0.0},
+    ],
 )
 def test_configs_that_fit_no_network(changes):
     with pytest.raises(ModelError, match="the transformer's config"):

@@ -61,6 +61,11 @@ class HunyuanConfig:
                 f"{self.rope_axes}, and {self.in_dim} channels in for {self.out_dim} out",
                 "convert the checkpoint again",
             )
+        if self.rope_theta <= 1:
+            raise ModelError(
+                f"the transformer's config has the rope_theta {self.rope_theta!r}, not above 1",
+                "convert the checkpoint again",
+            )
 
     @property
     def patch_size(self) -> tuple[int, int, int]:
