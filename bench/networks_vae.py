@@ -17,7 +17,7 @@ WIDTHS: dict[int, dict[str, Any]] = {
     },
 }
 
-RENAMED = [  # ours -> diffusers (spec wan.md 6.5), in this order
+RENAMED = [  # ours -> diffusers (Wan 2.1's VAE), in this order
     (r"^conv1", "quant_conv"),
     (r"^conv2", "post_quant_conv"),
     (r"^(encoder|decoder)\.conv1", r"\1.conv_in"),

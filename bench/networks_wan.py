@@ -23,7 +23,7 @@ SIZES: dict[str, Any] = {
 PROMPT, TIMESTEP = 77, 500.0
 Grid = tuple[int, int, int]
 
-RENAMED = {  # ours -> diffusers (spec wan.md 3.3)
+RENAMED = {  # ours -> diffusers
     "text_embedding.fc": "condition_embedder.text_embedder.linear_",
     "time_embedding.fc": "condition_embedder.time_embedder.linear_",
     "time_projection": "condition_embedder.time_proj",

@@ -66,7 +66,7 @@ def decode(
                 "the VAE made NaN or infinite frames of finite latents",
                 "a damaged weight: check the model with `mlx-wan convert --verify`",
             )
-        # the reference truncates rather than rounds (wan.md 6.7)
+        # Wan-Video/Wan2.2 truncates rather than rounds (wan/utils/utils.py, save_video)
         yield np.array(((chunk[0] + 1) * 127.5).astype(mx.uint8))
 
 

@@ -1,4 +1,4 @@
-"""Schedules and solvers against the reference's golden values (wan.md 8.1 and 8.4)."""
+"""Schedules and solvers against the reference's golden values."""
 
 import math
 
@@ -93,7 +93,7 @@ def test_dmd_with_shift_one_keeps_the_listed_timesteps():
 
 
 def run(solver: str, steps: int, shift: float = 5.0) -> np.ndarray:
-    """The spec's toy problem, whose velocity depends on latents and timestep."""
+    """A toy problem, whose velocity depends on latents and timestep."""
     schedule = make_schedule(solver, steps, shift)
     stepper, latents = make_solver(solver, schedule), mx.linspace(-1, 1, 6)
     for i, timestep in enumerate(schedule.timesteps):

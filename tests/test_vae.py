@@ -100,7 +100,7 @@ def test_the_official_sizes(vae, tensors, parameters):
     assert vae.config.stride == ((4, 8, 8) if tensors == 194 else (4, 16, 16))
 
 
-# --- streaming against the whole sequence (wan.md 6.2) ------------------------------------------
+# --- streaming against the whole sequence ---------------------------------------------------------
 
 
 def whole_conv(layer, x):
@@ -118,7 +118,7 @@ def whole_time_conv(layer, x, stride=1):
 
 
 def whole_layer(layer, x):
-    """One layer on the whole video with plain operations, from the spec alone."""
+    """One layer on the whole video with plain operations."""
     b, t, h, w, c = x.shape
     if isinstance(layer, ResidualBlock):
         y = whole_conv(layer.conv1, nn.silu(whole_norm(layer.norm1, x)))

@@ -17,7 +17,7 @@ from mlx_wan.errors import UsageError
 from mlx_wan.models.wan import Conditioning, WanConfig, WanTransformer
 
 RECORDED = sorted((Path(__file__).parent / "recorded").glob("wan_*.npz"))
-PUBLISHED = {  # spec wan.md, section 2: dim, ffn, heads, layers, in, out, tensors, parameters
+PUBLISHED = {  # dim, ffn, heads, layers, in, out, tensors, parameters
     "t2v-a14b": (5120, 13824, 40, 40, 16, 16, 1095, 14_288_491_584),
     "i2v-a14b": (5120, 13824, 40, 40, 36, 16, 1095, 14_288_901_184),
     "ti2v-5b": (3072, 14336, 24, 30, 48, 48, 825, 4_999_787_712),

@@ -1,8 +1,8 @@
 """Wan's diffusion transformer in torch, for training; tensor names of the original checkpoint.
 
 Wan attends to all `text_len` rows of text, most of them the same padding. Here the padding is one
-row whose score has the logarithm of their number added, which is the same softmax (demo-model.md,
-section 5) for a quarter of the work.
+row whose score has the logarithm of their number added, which is the same softmax for a
+quarter of the work.
 """
 
 import json

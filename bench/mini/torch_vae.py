@@ -1,6 +1,6 @@
 """The Wan 2.1 VAE in torch, whole sequence at once, for training on a CPU.
 
-Equal to the chunked forward with its feature cache (wan.md 6.2), but differentiable in one pass.
+Equal to the chunked forward with its feature cache, but differentiable in one pass.
 Attribute names are those of the original checkpoint, so the state dict is the original layout.
 Frames and latents are channels first here: (B, C, T, H, W).
 """
@@ -219,7 +219,7 @@ def channels_last(vae: MiniVAE) -> MiniVAE:
 
 @torch.no_grad()
 def initialise(vae: MiniVAE, generator: torch.Generator) -> None:
-    """What makes minutes of training enough (demo-model.md section 4, points 2 to 4)."""
+    """What makes minutes of training enough."""
     for module in vae.modules():
         if isinstance(module, (nn.Conv2d, nn.Conv3d)):
             fan_in = module.weight[0, :, 0].numel() if module.weight.ndim == 5 else None

@@ -1,4 +1,4 @@
-"""Train the VAE: images, then short clips, then a stronger KL (demo-model.md section 4).
+"""Train the VAE: images, then short clips, then a stronger KL.
 
 python -m mlx_wan.bench.mini.train_vae --run RUN [--init CHECKPOINT] [--steps N]
 

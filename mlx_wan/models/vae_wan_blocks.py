@@ -1,8 +1,9 @@
 """The layers both Wan VAEs are made of, streaming: each call gets a few frames and the history.
 
-Everything is `(B, T, H, W, C)`. Attribute names are the original ones (wan.md 6), except inside the
-residual block. A causal layer sees the last frames of its own earlier inputs in front of the new
-ones, so frames may come in any number at a time and the result is that of the whole video.
+Everything is `(B, T, H, W, C)`. Attribute names are those of Wan-Video/Wan2.2
+(wan/modules/vae2_1.py), except inside the residual block. A causal layer sees the last frames of
+its own earlier inputs in front of the new ones, so frames may come in any number at a time and the
+result is that of the whole video.
 """
 
 import mlx.core as mx

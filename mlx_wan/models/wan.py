@@ -1,9 +1,9 @@
 """Wan's diffusion transformer: T2V-A14B, I2V-A14B, TI2V-5B and T2V-1.3B, by config alone.
 
-Attribute names and the order of operations are the original's (spec wan.md, section 3); channels
-are last. Tokens travel as row chunks, so that neither a hidden layer nor the modulation of a
-per-token timestep ever exists for all tokens. The residual, norms, modulation, rotary embedding
-and time embedding are float32; the matmuls of the blocks run in the weights' dtype.
+Attribute names and the order of operations are those of Wan-Video/Wan2.2 (wan/modules/model.py);
+channels are last. Tokens travel as row chunks, so that neither a hidden layer nor the modulation
+of a per-token timestep ever exists for all tokens. The residual, norms, modulation, rotary
+embedding and time embedding are float32; the matmuls of the blocks run in the weights' dtype.
 """
 
 import math
@@ -156,7 +156,7 @@ class WanAttention(nn.Module):
 
 
 class WanBlock(nn.Module):
-    """Self-attention, cross-attention to the text, feed-forward (wan.md 3.2)."""
+    """Self-attention, cross-attention to the text, feed-forward."""
 
     def __init__(self, config: WanConfig):
         super().__init__()
@@ -277,9 +277,9 @@ class WanTransformer(nn.Module):
         """Everything of a forward that depends on the prompt and the size only.
 
         prompt_embeds: (B, n, text_dim), n at most text_len. The network was trained on text_len
-        rows, zeros after the prompt, and attends to all of them (wan.md 3.1); those rows give one
-        and the same key and value, so one of them with log(their number) added to its scores
-        is the same softmax.
+        rows, zeros after the prompt, and attends to all of them; those rows give one and the same
+        key and value, so one of them with log(their number) added to its scores is the same
+        softmax.
         """
         length = prompt_embeds.shape[1]
         if length > self.config.text_len or prompt_embeds.shape[-1] != self.config.text_dim:
@@ -344,7 +344,7 @@ class WanTransformer(nn.Module):
         check_grid(self.grid(latents.shape), conditioning.grid)
 
     def _time(self, times: np.ndarray) -> tuple[mx.array, mx.array]:
-        """Unique times (U,) -> e (U, dim) and e0 (U, 6, dim), float32 (wan.md 3.1)."""
+        """Unique times (U,) -> e (U, dim) and e0 (U, 6, dim), float32."""
         e = linear_float32(self.time_embedding.fc1, time_features(times, self.config.freq_dim))
         e = linear_float32(self.time_embedding.fc2, cpu.silu(e))
         # In six parts: the projection is the largest matrix of the model, and 16-bit weights

@@ -10,7 +10,7 @@ from mlx_wan.sampling import Schedule, make_schedule, make_solver
 
 pytestmark = pytest.mark.reference
 
-# Their own grids differ from the reference's (wan.md 8.1), so ours is put in their place.
+# Their own grids differ from the reference's, so ours is put in their place.
 CLASSES = {"unipc": UniPCMultistepScheduler, "dpm++": DPMSolverMultistepScheduler}
 
 

@@ -96,7 +96,7 @@ def vae22_arguments(values: dict) -> dict:
 
 @torch.no_grad()
 def torch_embeds(theirs: Torch, ids: list[int]) -> torch.Tensor:
-    """(1, text_len, dim): the valid rows, then zeros (wan.md 3.1)."""
+    """(1, text_len, dim): the valid rows, then zeros (wan/modules/model.py)."""
     rows = theirs.text_encoder(torch.tensor([ids])).last_hidden_state
     return torch.nn.functional.pad(rows, (0, 0, 0, theirs.text_len - rows.shape[1]))
 
@@ -116,7 +116,7 @@ def torch_encode(theirs: Torch, frames: np.ndarray) -> torch.Tensor:
 
 
 def torch_channels(theirs: Torch, plan: Plan, pixels: np.ndarray) -> torch.Tensor:
-    """Mask and image latents of I2V-A14B (wan.md 5.2): (1, 4 + 16, T, H, W)."""
+    """Mask and image latents of I2V-A14B (wan/image2video.py): (1, 4 + 16, T, H, W)."""
     video = np.zeros((plan.num_frames, *pixels.shape), np.float32)
     video[0] = pixels.astype(np.float32) / 255 * 2 - 1
     latents = torch_encode(theirs, video)
@@ -129,10 +129,10 @@ def torch_channels(theirs: Torch, plan: Plan, pixels: np.ndarray) -> torch.Tenso
 
 @torch.no_grad()
 def torch_run(theirs: Torch, plan: Plan, prompt, negative, noise, channels, first):
-    """The reference's loop (wan.md 4, 5, 8): (B, C, T, H, W) latents."""
+    """The reference's loop (wan/text2video.py): (B, C, T, H, W) latents."""
     scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True)
     scheduler.set_timesteps(plan.steps)
-    # their own sigma grid is another one (wan.md 8.1); the loop is compared on the original's
+    # their own sigma grid is another one; the loop is compared on the original's
     scheduler.sigmas = torch.tensor(plan.sigmas)
     scheduler.timesteps = torch.tensor(plan.timesteps)
     latents = noise
