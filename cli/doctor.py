@@ -113,12 +113,7 @@ def _about(path: Path) -> str:
     except MlxWanError as error:
         return f"broken: {error.message}"
     size = sum(component.nbytes for component in folder.components.values())
-    kinds = {
-        f"{c.quantization['bits']}-bit" if c.quantization else c.dtype
-        for c in folder.components.values()
-        if c.network != "sentencepiece"
-    }
-    return f"{folder.preset.title}, {size / 2**30:.2f} GiB, {'/'.join(sorted(kinds))}"
+    return f"{folder.preset.title}, {size / 2**30:.2f} GiB, {folder.precision}"
 
 
 def _default_model() -> str:

@@ -182,6 +182,7 @@ def _told(status: "ModelStatus") -> dict[str, Any]:
         "benchmarks": list(status.benchmarks),
         "about": status.about,
         "known": known or None,
+        "made_from": status.made_from.id if status.made_from else None,
         "minimum_memory": status.known.minimum_memory if status.known else {},
     }
 

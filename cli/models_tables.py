@@ -79,6 +79,11 @@ def print_model(status: "ModelStatus", evidence: list[dict[str, Any]]) -> None:
             "belongs to": known.base or "",
             "in this version": "" if known.preset else "its network is not built yet",
         }
+    elif status.made_from:
+        rows |= {
+            "made from": f"{status.made_from.name} ({status.made_from.id})",
+            "licence": "\n".join(_licenses(status.made_from)),
+        }
     rows |= {
         "folder": str(status.folder) if status.folder else "",
         "on disk": f"{size_text(status.bytes_on_disk)}, {status.precision}"
@@ -158,10 +163,11 @@ def score_text(status: "ModelStatus", whole: bool = False) -> str:
 
 
 def license_text(status: "ModelStatus") -> str:
-    if not status.known:
+    known = status.known or status.made_from
+    if not known:
         return ""
-    license = status.known.license
-    restricted = any(one.restrictions for one in status.known.licenses)
+    license = known.license
+    restricted = any(one.restrictions for one in known.licenses)
     return (license.short or license.name[:24]) + (", restricted" if restricted else "")
 
 

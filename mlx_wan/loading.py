@@ -58,6 +58,16 @@ class ModelFolder:
     def __getitem__(self, name: str) -> Component:
         return self.components[name]
 
+    @property
+    def precision(self) -> str:
+        """What the weights are stored in, as in "8 bit/bfloat16"."""
+        kinds = {
+            f"{c.quantization['bits']} bit" if c.quantization else c.dtype
+            for c in self.components.values()
+            if c.network not in TOKENIZERS
+        }
+        return "/".join(sorted(kinds))
+
 
 def find_model(name: str | None) -> Path:
     """The folder for a path or a name below the models folder; without one, the default model.

@@ -154,6 +154,14 @@ def test_what_has_no_room_is_refused_with_what_fits(models, capsys):
         assert run([*words, "0.3", "--width", size[0], "--height", size[1]]) == 0
 
 
+def test_a_tokenizer_has_no_precision(models):
+    for name in ("mochi-1", HUNYUAN):
+        folder = open_model(models[name])
+        weights = {n: replace(c, dtype="bfloat16") for n, c in folder.components.items()}
+        weights["tokenizer"] = folder["tokenizer"]
+        assert replace(folder, components=weights).precision == "bfloat16"
+
+
 # from the authors' checkpoint to a comparison
 
 
@@ -167,10 +175,12 @@ def test_from_a_checkpoint_to_a_comparison(family, tmp_path, capsys, monkeypatch
     assert run(["convert", "source", str(home / "models" / "tiny")]) == 0
     size = ["--width", "64", "--height", "64", "--num-frames", "13", "--steps", "2"]
     capsys.readouterr()
+    licence = {"mochi": "Apache-2.0", "hunyuan": "Tencent Hunyuan Community License"}[family]
+    assert run(["models", "show", "tiny"]) == 0
+    assert licence in capsys.readouterr().out, "under whatever name"
 
-    assert (
-        run(["generate", 'a sign "OPEN"', "--model", "tiny", "--seed", "1", *size, "--json"]) == 0
-    )
+    words = ["generate", 'a sign "OPEN"', "--model", "tiny", "--seed", "1", "--json"]
+    assert run([*words, *size]) == 0
     told = json.loads(capsys.readouterr().out)
     assert frames_of(Path(told["path"])).shape == (13, 64, 64, 3)
     assert told["record"]["plan"]["model"] == {"mochi": "mochi-1", "hunyuan": HUNYUAN}[family]

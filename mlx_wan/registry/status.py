@@ -9,7 +9,7 @@ from mlx_wan.home import models_folder
 from mlx_wan.loading import installed_models, open_model
 from mlx_wan.presets import EMBEDDED
 
-from .catalogue import KnownModel
+from .catalogue import KnownModel, known_models
 from .content import Registry
 from .promotion import model_folder
 from .recording import all_models
@@ -22,7 +22,8 @@ STATES = ("active", "converted", "downloaded", "known", "missing", "broken")
 class ModelStatus:
     """A model and what is here of it. `problem` says what is wrong with a broken or missing one.
 
-    `known` is None for a model of the models folder that is neither built in nor added.
+    `known` is None for a model of the models folder that is neither built in nor added; `made_from`
+    is the built-in one that it is a conversion of, under whatever name.
     """
 
     name: str
@@ -35,6 +36,7 @@ class ModelStatus:
     precision: str | None
     benchmarks: tuple[dict[str, Any], ...]
     problem: str | None = None
+    made_from: KnownModel | None = None
 
 
 def list_models() -> list[ModelStatus]:
@@ -64,19 +66,14 @@ def _status(
     entry = registry.models.get(name) or {"about": None, "downloads": [], "benchmarks": []}
     folder = model_folder(name)
     state, problem = "known", None
-    fingerprint = size = precision = None
+    fingerprint = size = precision = made_from = None
     if folder is not None:
         state = "active" if name == active else "converted"
         try:
             opened = open_model(folder)
             fingerprint = opened.fingerprint
             size = sum(component.nbytes for component in opened.components.values())
-            kinds = {
-                f"{c.quantization['bits']} bit" if c.quantization else c.dtype
-                for c in opened.components.values()
-                if c.network != "sentencepiece"
-            }
-            precision = "/".join(sorted(kinds))
+            precision, made_from = opened.precision, opened.preset.id
         except MlxWanError as error:
             state, problem = "broken", error.message
     elif name == active:
@@ -95,4 +92,5 @@ def _status(
         precision,
         benchmarks,
         problem,
+        known_models().get(made_from or ""),
     )
