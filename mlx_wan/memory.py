@@ -146,12 +146,15 @@ def check_fits(
     num_frames: int,
     expert_names: list[str],
     image: bool,
+    *,
+    steps: int = 1,
 ) -> None:
     """Raise MemoryPlanError when a stage may not fit, naming the nearest sizes that do."""
 
     def needed(width: int, height: int, frames: int) -> MemoryPlan:
         names, most = expert_names, memory.available
-        return predict(folder, width, height, frames, names, most, image, margin=_MARGIN)
+        size = (width, height, frames)
+        return predict(folder, *size, names, most, image, steps=steps, margin=_MARGIN)
 
     def fits(width: int, height: int, frames: int) -> bool:
         return needed(width, height, frames).peak <= memory.available

@@ -88,7 +88,7 @@ def plan_for(
         steps=steps,
     )
     try:
-        check_fits(memory, folder, width, height, num_frames, running, with_image)
+        check_fits(memory, folder, width, height, num_frames, running, with_image, steps=steps)
     except MemoryPlanError as error:
         if not is_published(folder):
             raise
@@ -155,7 +155,7 @@ def replan(
     memory = predict(
         folder, *size, running, available, with_image, text_tokens=texts, steps=plan.steps
     )
-    check_fits(memory, folder, *size, running, plan.image is not None)
+    check_fits(memory, folder, *size, running, with_image, steps=plan.steps)
     tokens = token_count(folder, plan.latent_shape)
     flops = forward_flops(folder[running[0]], tokens) * plan.forwards
     return replace(
@@ -173,6 +173,11 @@ def schedule_for(preset: Preset, solver: str, steps: int, shift: float) -> Sched
 
     Raises UsageError for a solver or shift that cannot go with it.
     """
+    if preset.whole_steps and solver != preset.solver:
+        raise UsageError(
+            f"solver is {solver}; {preset.id} predicts whole steps, as {preset.solver} takes them",
+            f"use solver {preset.solver}",
+        )
     if preset.schedule is None:
         return make_schedule(solver, steps, shift)
     check_solver(solver)

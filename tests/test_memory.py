@@ -1,14 +1,17 @@
 """Predicted memory of the real models, from their sizes alone (Metal, 16 bit)."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import mlx_wan.memory as memory
 from mlx_wan import cpu
+from mlx_wan.errors import MemoryPlanError
 from mlx_wan.loading import Component, ModelFolder
 from mlx_wan.models import vae_wan_stream
 from mlx_wan.presets import PRESETS
+from mlx_wan.published import published_folder
 
 GIB = 2**30
 A14B = {"dim": 5120, "ffn_dim": 13824, "num_heads": 40, "num_layers": 40}
@@ -74,3 +77,14 @@ def test_what_does_not_fit_is_refused_with_sizes_that_do(a14b):
     with pytest.raises(memory.MemoryPlanError, match=r"GiB to denoise") as error:
         memory.check_fits(plan(a14b, 20), a14b, *size, names, False)
     assert "--quantize" in error.value.hint
+
+
+def test_tables_of_all_steps_have_to_fit():
+    """Mochi keeps 3.5 MB for each step and prompt."""
+    folder, size, names = published_folder(PRESETS["mochi-1"]), (256, 256, 7), ["transformer"]
+    with cpu.counting_for_gpu():
+        told = memory.predict(folder, *size, names, 10**12, False)
+        told = replace(told, available=int(1.2 * told.peak))
+        memory.check_fits(told, folder, *size, names, False, steps=64)
+        with pytest.raises(MemoryPlanError, match="to denoise"):
+            memory.check_fits(told, folder, *size, names, False, steps=1000)

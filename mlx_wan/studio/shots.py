@@ -135,7 +135,7 @@ def _clip_plan(
     memory = predict(  # it will have an image
         folder, *frames, running, available, True, text_tokens=texts, steps=plan.steps
     )
-    check_fits(memory, folder, *frames, running, True)
+    check_fits(memory, folder, *frames, running, True, steps=plan.steps)
     return ClipPlan(replace(plan, memory=memory), "previous")
 
 
