@@ -332,6 +332,9 @@ def _misfit(config: Any, first: Any, configs: dict[str, Any], preset: Preset) ->
     takes = latent + published.in_dim - published.out_dim
     if config.in_dim != takes:
         return f"takes {config.in_dim} channels, {preset.id} {takes}"
+    for name, value in vars(published).items():  # of another kind, as mean flow's is
+        if isinstance(value, bool) and getattr(config, name) != value:
+            return f"has {name} {getattr(config, name)}, {preset.id} {value}"
     for name in ("patch_size", "text_len"):
         if getattr(config, name, None) != getattr(first, name, None):
             return f"has another {name} than the first expert"

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import shutil
 from dataclasses import replace
 
 import mlx.core as mx
@@ -22,7 +23,7 @@ from mlx_wan import (
 )
 from mlx_wan.cli.main import run
 from mlx_wan.conditioning import encode_image
-from mlx_wan.errors import GenerationError, UsageError
+from mlx_wan.errors import GenerationError, ModelError, UsageError
 from mlx_wan.pipeline import Networks
 from mlx_wan.plan import Plan, describe
 from mlx_wan.planning import replan
@@ -139,6 +140,20 @@ def test_what_it_cannot_do_is_refused(models, picture):
         assert hint in error.value.hint
     with pytest.raises(UsageError, match="needs a first frame"):
         make_plan(Request("x", model=models["meanflow"], **SMALL))
+    for solver in ("unipc", "dpm++", "dmd"):  # mean flow is no velocity at a time
+        with pytest.raises(UsageError, match="predicts whole steps"):
+            planned("meanflow", models, picture, solver=solver)
+    assert planned("i2v", models, picture, solver="unipc").solver == "unipc"
+
+
+def test_a_network_of_another_kind_than_its_preset_is_refused(models, tmp_path):
+    """Mean flow under another name would run, and run wrong."""
+    for kind, other in (("i2v", "meanflow"), ("meanflow", "i2v")):
+        folder = shutil.copytree(models[kind], tmp_path / kind)
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | {"model": KINDS[other]}))
+        with pytest.raises(ModelError, match=r"has use_meanflow (True|False), hunyuanvideo"):
+            open_model(folder)
 
 
 def test_a_recorded_plan_is_made_again(plan):

@@ -45,7 +45,8 @@ class Preset:
     """Defaults of one published model. `experts` are in the order they run, noisiest first.
 
     `family` names the file in conditioning/ that knows its prompts and images. Sigmas are spaced
-    evenly and then shifted, or by `schedule`, which has no shift.
+    evenly and then shifted, or by `schedule`, which has no shift. `whole_steps` when the network is
+    told where a step leads to and predicts all of it: no solver but `solver` is right then.
 
     For the studio: `loops` when the last frame leads back to the first, `stretch` how much slower
     than `fps` it is played, `format` what is delivered when nobody asks for a size.
@@ -65,6 +66,7 @@ class Preset:
     negative_prompt: str
     shift: float = 1.0
     schedule: LinearQuadratic | None = None
+    whole_steps: bool = False
     takes_last_image: bool = False
     loops: bool = False
     stretch: float = 1.0

@@ -42,6 +42,7 @@ def _preset(
         experts=(Expert("transformer", guidance_scale),),
         steps=steps,
         shift=shift,
+        whole_steps=components is _MEAN_FLOW,
         num_frames=121,
         fps=24,
         sizes=_720P if height == "720p" else _480P,
