@@ -24,7 +24,8 @@ from .pipeline import Experts, Networks, decode, denoise, start_noise
 from .plan import Plan
 from .planning import check_images
 from .record import build_record
-from .roofline.refine import beside, learn_from
+from .roofline.predict import Prediction
+from .roofline.refine import beside, foretold, learn_from
 from .studio.names import file_stem
 from .studio.provenance import ai_metadata
 from .studio.video_io import save_video
@@ -62,6 +63,7 @@ def generate(plan: Plan, report: Report = ignore, *, tags: Sequence[str] = ()) -
         verdict = rendering.verdict
         wanted = video.with_stem(video.stem + ".rejected") if verdict else video
         hashes = rendering.hashes | {"video": file_sha256(unchecked)}
+        told = foretold([plan])
         final, record = keep(
             [unchecked],
             wanted,
@@ -74,11 +76,11 @@ def generate(plan: Plan, report: Report = ignore, *, tags: Sequence[str] = ()) -
                     peak_memory=rendering.measure.peak_memory,
                     health=verdict,
                 )
-                | measured_beside(rendering.measure, [plan])
+                | measured_beside(rendering.measure, told)
                 | ({"tags": list(tags)} if tags else {})
             ),
         )
-        learn_from([plan], rendering.measure.seconds)
+        learn_from([plan], told, rendering.measure.seconds)
     finally:
         unchecked.unlink(missing_ok=True)
     if verdict:
@@ -170,10 +172,10 @@ def output_path(plan: Plan) -> Path:
     return free_output(plan.output, file_stem(plan.prompt), "raw", ".json")
 
 
-def measured_beside(measure: "Measure", plans: Sequence[Plan]) -> dict[str, Any]:
+def measured_beside(measure: "Measure", told: Prediction | None) -> dict[str, Any]:
     """For the record: prediction beside measurement, and the energy it took."""
     return {
-        "prediction": beside(plans, measure.seconds, measure.peak_memory),
+        "prediction": beside(told, measure.seconds, measure.peak_memory),
         "energy": energy_of(measure.joules()),
     }
 

@@ -15,11 +15,12 @@ from mlx_wan.loading import open_model
 from mlx_wan.models import vae_wan21, vae_wan22, wan
 from mlx_wan.planning import make_plan
 from mlx_wan.request import Request
-from mlx_wan.roofline import calibrate, refine, store, work
+from mlx_wan.roofline import calibrate, forwards, refine, store, work
+from mlx_wan.roofline import rates as rates_module
 from mlx_wan.roofline.chips import chips, find_chip, this_chip
 from mlx_wan.roofline.predict import predict
 from mlx_wan.roofline.rates import Rates, alone, pair_seconds
-from mlx_wan.roofline.stages import stage_seconds
+from mlx_wan.roofline.stages import loading_seconds, stage_seconds
 from mlx_wan.text_length import expected_tokens
 
 A14B = wan.WanConfig(
@@ -142,7 +143,7 @@ def _rates(**changes) -> dict:
 
 
 DAMAGED = [
-    lambda: {"version": 2},
+    lambda: {"version": 1},
     lambda: {"rates": []},
     lambda: {"date": 5},
     lambda: {"machine": 5},
@@ -151,6 +152,7 @@ DAMAGED = [
     lambda: {"rates": _rates(load=True)},
     lambda: {"rates": _rates(factor=float("nan"))},
     lambda: {"rates": _rates(overhead=-1)},
+    lambda: {"rates": _rates(widen="1")},
     lambda: {"rates": _rates(frame=float("inf"))},
     lambda: {"rates": _rates(pair=[])},
     lambda: {"rates": _rates(pair=[[1, 2, 3]])},
@@ -181,7 +183,7 @@ def test_calibrating_gives_rates_that_predict(monkeypatch):
         monkeypatch.setattr(calibrate, name, getattr(calibrate, name)[:1])
     monkeypatch.setattr(calibrate, "_ELEMENTS", (1 << 12,))
     monkeypatch.setattr(calibrate, "MOST_SECONDS", 0.0)
-    monkeypatch.setattr(calibrate, "_GRIDS", ((1, 2, 2), (1, 4, 4), (1, 4, 4)))
+    monkeypatch.setattr(calibrate, "_GRIDS", (((1, 2, 2),), ((1, 4, 4),)))
     steps = []
     rates = calibrate.measure(report=lambda done, total, what: steps.append((done, total)))
     assert steps[-1][0] == steps[-1][1] == len(steps) - 1
@@ -205,22 +207,26 @@ def test_a_prediction_says_where_it_comes_from():
     assert "not measured" in chip.note and chip.to_dict()["kind"] == "prediction"
 
 
+def learned(plan, seconds) -> None:
+    refine.learn_from([plan], refine.foretold([plan]), seconds)
+
+
 def test_finished_runs_correct_predictions():
     stored()
     plan = small_plan()
     plain = predict([plan]).seconds
     for factor in (1.5, 1.5, 40.0):  # the last beside a busy machine
-        refine.learn_from([plan], {stage: factor * value for stage, value in plain.items()})
+        learned(plan, {stage: factor * value for stage, value in plain.items()})
     told = predict([plan])
     assert told.seconds["denoise"] == pytest.approx(1.5 * plain["denoise"])
     assert told.runs == 3 and "corrected by 3 runs" in told.note
     assert predict([replace(plan, model_fingerprint="another")]).runs == 0
     for _ in range(20):
-        refine.learn_from([plan], {stage: 99 * value for stage, value in plain.items()})
+        learned(plan, {stage: 99 * value for stage, value in plain.items()})
     told = predict([plan])
     assert told.runs == refine.LAST
     assert told.seconds["denoise"] == pytest.approx(refine.MOST * plain["denoise"])
-    beside = refine.beside([plan], {"denoise": 2.0, "video": 9.0}, {"denoise": 5})
+    beside = refine.beside(told, {"denoise": 2.0, "video": 9.0}, {"denoise": 5})
     assert beside["measured"] == {"seconds": {"denoise": 2.0}, "peak_memory": {"denoise": 5}}
     stored(date="2026-01-01")  # measured anew: what corrected the old one is no use
     assert predict([plan]).runs == 0
@@ -243,7 +249,7 @@ def test_damaged_corrections_are_as_good_as_none(raw):
     before = predict([plan]).seconds
     refine._file().write_bytes(raw)
     assert predict([plan]).seconds == before
-    refine.learn_from([plan], before)
+    learned(plan, before)
     assert predict([plan]).runs == 1
 
 
@@ -270,3 +276,76 @@ def test_peak_memory_of_a_run_is_what_was_predicted(tmp_path):
     found = json.loads(job.with_suffix(".measured.json").read_text())["peak_memory"]
     for stage in ("denoise", "decode"):
         assert plan.memory.stages()[stage] == pytest.approx(found[stage], rel=0.1), stage
+
+
+def test_runs_that_finish_at_once_lose_nothing():
+    stored()
+    code = (
+        "import sys, json; from mlx_wan.plan import Plan; from mlx_wan.roofline import refine;"
+        "from dataclasses import replace; plan = Plan.from_dict(json.loads(sys.argv[1]));"
+        "[refine.remember(replace(plan, model_fingerprint=f'{sys.argv[2]}{i}'), {'denoise': 1.0},"
+        " {'denoise': 2.0}) for i in range(30)]"
+    )
+    told = json.dumps(small_plan().to_dict())
+    both = [subprocess.Popen([sys.executable, "-c", code, told, name]) for name in "ab"]
+    assert [process.wait(120) for process in both] == [0, 0]
+    assert len(refine._read()) == 60
+
+
+def test_a_run_is_predicted_once_and_learns_from_what_was_not_corrected():
+    stored()
+    plan = small_plan()
+    plain = predict([plan]).seconds
+    learned(plan, {stage: 2 * value for stage, value in plain.items()})
+    told = refine.foretold([plan])
+    assert told.seconds["denoise"] == pytest.approx(2 * plain["denoise"])
+    assert told.uncorrected == plain and "uncorrected" not in told.to_dict()
+    learned(plan, {stage: 2 * value for stage, value in plain.items()})
+    assert predict([plan]).seconds["denoise"] == pytest.approx(2 * plain["denoise"])
+    assert refine.beside(None, {"denoise": 2.0}, {}) is None
+
+
+def forward(count: int, amount: float, factor: float, overhead: float, share=0.6):
+    ops = (work.Op(work.LINEAR, amount, 1.0, 1.0, count),)
+    one = count * (factor * amount / 1e9 + overhead)
+    return forwards.Forward(ops, one, 2 * one * share)
+
+
+def test_what_networks_take_beside_their_operations_is_found():
+    made = [
+        forward(*size, factor=1.2, overhead=3e-5) for size in ((160, 1e4), (160, 1e6), (50, 5e6))
+    ]
+    rates = forwards.fitted(FLAT, made)
+    assert rates.factor == pytest.approx(1.2) and rates.overhead == pytest.approx(3e-5)
+    assert pair_seconds(made[1].one, rates) == pytest.approx(made[1].two)
+    for f in made:
+        assert rates_module.seconds(f.ops, rates) == pytest.approx(f.one)
+    faster = forwards.fitted(FLAT, [forward(160, 1e4, 0.7, 0), forward(50, 5e6, 0.9, 0)])
+    assert faster.overhead == 0 and 0.7 < faster.factor < 0.9
+    one = forwards.middle([replace(made[0], one=value) for value in (1.0, 9.0, 2.0)])
+    assert one.one == 2.0 and one.two == made[0].two
+
+
+def test_loading_counts_what_is_read_and_what_is_widened():
+    folder = open_model(small_plan().model_path)
+    component = folder[folder.preset.experts[0].name]
+    rates = replace(FLAT, load=2e9, widen=1e-9)
+    plain = loading_seconds(component, component.nbytes, rates)
+    assert plain == pytest.approx(component.nbytes / 2e9)
+    widened = loading_seconds(component, 2 * component.nbytes, rates)
+    assert widened - plain == pytest.approx(component.nbytes * 1e-9)
+
+
+@pytest.mark.parametrize("enough, passes", [(-1.0, 1), (99.0, 3)])
+def test_a_slow_machine_is_calibrated_in_fewer_passes(monkeypatch, enough, passes):
+    ran = []
+
+    def job():
+        ran.append(1)
+        return (1.0, 1.0, 1e9)
+
+    monkeypatch.setattr(calibrate, "_jobs", lambda clock: [(work.LINEAR, job)])
+    monkeypatch.setattr(calibrate, "fitted", lambda rates, forwards: rates)
+    monkeypatch.setattr(calibrate, "ENOUGH", enough)
+    assert calibrate.measure().points[work.LINEAR] == ((1.0, 1.0, 1e9),)
+    assert len(ran) == passes

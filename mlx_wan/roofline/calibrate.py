@@ -1,13 +1,17 @@
 """Measures this machine's rates with the engine's own functions, in well under a minute.
 
-Each function at a few widths and sizes, then wan-mini's transformer and a wider one, alone and as
-a guidance pair: what they take against the sum of their operations is the rest of the model.
+Each function at a few widths and sizes, and among them whole forwards (forwards.py) of the
+built-in model's transformer and of a wider one, at three sizes each: what they take beside the
+sum of their operations is the rest of the model. All of it several times over, so that no single
+moment decides; the medians count.
 """
 
-import math
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -17,35 +21,76 @@ import numpy as np
 from mlx_wan import cpu
 from mlx_wan.attention import attention
 from mlx_wan.loading import embedded_model, load_network, load_tokenizer, open_model
+from mlx_wan.memory import loaded_bytes, run_limits
 from mlx_wan.models.vae_wan_blocks import CausalConv3d, History, upsample_conv
-from mlx_wan.models.wan import WanConfig, WanTransformer, forward_work
+from mlx_wan.models.wan import WanConfig, WanTransformer
 
 from . import work
-from .rates import Point, Rates, alone
-from .stages import tensor_count
+from .forwards import Forward, Grid, fitted, measured, middle
+from .rates import Point, Rates
+from .stages import loading_seconds, tensor_count
 
 Clock = Callable[[], float]
 Report = Callable[[int, int, str], None]  # done, of how many, what comes next
 
-ROUNDS, RUNS, MOST_SECONDS = 2, 7, 0.2  # RUNS and seconds of one measurement in a round
-_MOST_NETWORK = 8  # times as long for a whole network
+PASSES, RUNS, MOST_SECONDS = 3, 5, 0.1  # RUNS and seconds of one measurement in a pass
+SAMPLE = 2e-3  # seconds that are timed at once: of short calls several, as in a network
+_MOST_CALLS = 50
+ENOUGH = 35.0  # seconds after which no further pass is begun: on a slow machine fewer have to do
+_MOST_NETWORK = 5  # times as long for a whole network
 _LINEAR = [(w, n) for w in (64, 128, 256, 512, 1024) for n in (16, 128, 1024)]
 _ATTENTION = [(d, n) for d in (64, 128) for n in (32, 128, 400, 1200)]
 _CONV3D = [(c, side) for c in (8, 32, 96) for side in (8, 24, 72)]
 _CONV2D = [(c, side) for c in (16, 64, 192) for side in (8, 32)]
 _ELEMENTS = (1 << 12, 1 << 16, 1 << 20)
 _HEADS, _FRAMES = 2, 4
-# patches of whole forwards: wan-mini's (two) and the wider network's
-_GRIDS = ((5, 4, 4), (5, 10, 10), (5, 14, 14))
+# patches of whole forwards, of the built-in model's transformer and of the wider one
+_GRIDS: tuple[tuple[Grid, ...], tuple[Grid, ...]] = (
+    ((5, 4, 4), (5, 7, 7), (5, 11, 11)),
+    ((5, 5, 5), (5, 9, 9), (5, 14, 14)),
+)
 _WIDE = WanConfig(
     dim=512, ffn_dim=2048, num_heads=4, num_layers=2, in_dim=16, out_dim=16, text_dim=128
 )
 
 
+@run_limits()
 def measure(clock: Clock = time.perf_counter, report: Report = lambda *_: None) -> Rates:
     """The rates of the default device. `clock` may be one of CPU time, on a busy machine."""
     start = _start(clock)  # before anything else is: it counts what the first use takes
-    jobs: list[tuple[str, Callable[[], tuple[str, Point]]]] = []
+    jobs = list(_jobs(clock))
+    found: list[list[Any]] = [[] for _ in jobs]
+    begun = time.perf_counter()
+    for number in range(PASSES):
+        if number and time.perf_counter() - begun > ENOUGH:
+            break
+        for index, (what, job) in enumerate(jobs):
+            report(number * len(jobs) + index, PASSES * len(jobs), what)
+            found[index].append(job())
+            mx.clear_cache()
+    points: dict[str, tuple[Point, ...]] = dict.fromkeys(work.KINDS, ())
+    forwards: list[Forward] = []
+    for (what, _), passes in zip(jobs, found, strict=True):
+        if what == _NETWORKS:
+            forwards.append(middle(passes))
+        else:  # the same width and size each time
+            points[what] += ((*passes[0][:2], median(rate for *_, rate in passes)),)
+    rates = Rates(points, load=1.0, start=start, frame=_frame(clock))
+    rates = fitted(_with_loading(rates, clock), forwards)
+    report(PASSES * len(jobs), PASSES * len(jobs), "done")
+    return rates
+
+
+_NETWORKS = "networks"
+
+
+def _jobs(clock: Clock) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """What is measured in a pass, forwards between operations: what slows one slows the other."""
+    forwards = [
+        (_NETWORKS, partial(measured, network, grid, clock, _MOST_NETWORK * MOST_SECONDS))
+        for network, grids in zip(_networks(), _GRIDS, strict=True)
+        for grid in grids
+    ]
     for kind, run, sizes in (
         (work.LINEAR, _linear, _LINEAR),
         (work.ATTENTION, _attention, _ATTENTION),
@@ -55,50 +100,35 @@ def measure(clock: Clock = time.perf_counter, report: Report = lambda *_: None) 
         (work.ACTIVATION, _activation, [(1, n) for n in _ELEMENTS]),
         (work.ADD, _add, [(1, n) for n in _ELEMENTS]),
     ):
-        jobs += [(kind, partial(_point, kind, run, *size, clock)) for size in sizes]
-    total = ROUNDS * (len(jobs) + 1)
-    best: list[Point] = []
-    networks: list[list[tuple[float, float]]] = []
-    for number in range(ROUNDS):  # at two moments: what else runs seldom slows both
-        for done, (kind, job) in enumerate(jobs):
-            report(number * (len(jobs) + 1) + done, total, kind)
-            found = job()[1]
-            if number:
-                best[done] = max(best[done], found)  # the same width and size, the higher rate
-            else:
-                best.append(found)
-            mx.clear_cache()
-        report(number * (len(jobs) + 1) + len(jobs), total, "networks")
-        networks.append([_forwards(network, grid, clock) for network, grid in _networks()])
-    points: dict[str, tuple[Point, ...]] = {}
-    for (kind, _), point in zip(jobs, best, strict=True):
-        points[kind] = (*points.get(kind, ()), point)
-    load = _load(clock)
-    rates = Rates(points, load=load, start=start, tensor=_tensor(clock), frame=_frame(clock))
-    # the pair's share also grows where something else has the other core
-    least = [tuple(map(min, zip(*found, strict=True))) for found in zip(*networks, strict=True)]
-    rates = _with_networks(rates, [(one, factor) for one, factor in least])
-    report(total, total, "done")
-    return rates
+        for size in sizes:
+            yield kind, partial(_point, run, *size, clock)
+        if forwards:
+            yield forwards.pop(0)
 
 
-def _point(
-    kind: str, run: Callable[..., Any], width: int, size: int, clock: Clock
-) -> tuple[str, Point]:
+def _point(run: Callable[..., Any], width: int, size: int, clock: Clock) -> Point:
     function, op = run(width, size)
-    return kind, (op.width, op.size, op.amount / _timed(function, clock))
+    return op.width, op.size, op.amount / _timed(function, clock)
 
 
 def _timed(function: Callable[[], Any], clock: Clock) -> float:
-    """Seconds of one call, evaluated: the median of the better half, less noise than all have."""
-    mx.eval(function())
+    """Seconds of one call of several in a row, as in a network: evaluated, but waited for once."""
+
+    def seconds(calls: int) -> float:
+        before = clock()
+        for _ in range(calls):
+            made = function()
+            mx.async_eval(made)
+        mx.eval(made)
+        return max(1e-7, clock() - before) / calls
+
+    seconds(1)
+    calls = min(_MOST_CALLS, max(1, round(SAMPLE / seconds(1))))
     found: list[float] = []
     begun = time.perf_counter()
     while len(found) < 3 or (len(found) < RUNS and time.perf_counter() - begun < MOST_SECONDS):
-        before = clock()
-        mx.eval(function())
-        found.append(clock() - before)
-    return max(1e-7, median(sorted(found)[: max(1, (len(found) + 1) // 2)]))
+        found.append(seconds(calls))
+    return median(found)
 
 
 def _dtype() -> mx.Dtype:
@@ -153,21 +183,20 @@ def _add(_: int, elements: int) -> tuple[Callable[[], Any], work.Op]:
     return lambda: x + y, work.elementwise(work.ADD, elements)
 
 
-def _load(clock: Clock) -> float:
-    """Bytes a second of weights that lie in the system's file cache, widened where they must be."""
-    folder = open_model(embedded_model())
-    component = folder[folder.preset.experts[0].name]
+def _with_loading(rates: Rates, clock: Clock) -> Rates:
+    """`load`, `widen` and `tensor`: files in the system's cache, and a network built of one."""
     stored = _random(1 << 22, dtype=mx.float16)
-    copied = _timed(lambda: stored.astype(mx.float32), clock)
-    reading = _timed(lambda: mx.load(str(component.files[0])), clock)
-    return 4 * stored.size / (copied + reading)
-
-
-def _tensor(clock: Clock) -> float:
-    """Seconds for each tensor of a network that is built and filled."""
-    folder = open_model(embedded_model())
-    component = folder[folder.preset.experts[0].name]
-    return _timed(lambda: load_network(component).parameters(), clock) / tensor_count(component)
+    with tempfile.TemporaryDirectory(prefix="mlx-wan-calibrate-") as folder:
+        file = str(Path(folder) / "weights.safetensors")
+        mx.save_safetensors(file, {"weight": stored})
+        reading = _timed(lambda: mx.load(file), clock)
+    widening = _timed(lambda: stored.astype(mx.float32), clock)
+    rates = replace(rates, load=stored.nbytes / reading, widen=widening / stored.nbytes)
+    model = open_model(embedded_model())
+    component = model[model.preset.experts[0].name]
+    whole = _timed(lambda: load_network(component).parameters(), clock)
+    bytes_alone = loading_seconds(component, loaded_bytes(component), rates)
+    return replace(rates, tensor=max(0.0, whole - bytes_alone) / tensor_count(component))
 
 
 def _start(clock: Clock) -> float:
@@ -179,9 +208,6 @@ def _start(clock: Clock) -> float:
 
 def _frame(clock: Clock) -> float:
     """Seconds for each pixel of the video written, as `generate` writes it."""
-    import tempfile
-    from pathlib import Path
-
     from mlx_wan.studio.video_io import save_video
 
     frames = np.random.default_rng(0).integers(0, 255, (9, 12, 16, 3), np.uint8)
@@ -197,70 +223,11 @@ def _frame(clock: Clock) -> float:
         return _timed(write, clock) / frames[..., 0].size
 
 
-def _networks() -> list[tuple[Any, tuple[int, int, int]]]:
-    """Networks and the grids of patches they are run on."""
+def _networks() -> tuple[Any, Any]:
+    """The built-in model's transformer and a wider one."""
     folder = open_model(embedded_model())
     mini = load_network(folder[folder.preset.experts[0].name])
     wide = WanTransformer(_WIDE)
     wide.eval()
     mx.eval(mini.parameters(), wide.parameters())
-    return list(zip((mini, mini, wide), _GRIDS, strict=True))
-
-
-def _with_networks(rates: Rates, found: list[tuple[float, float]]) -> Rates:
-    """`factor`, `overhead` and `pair`, from what `_forwards` found of `_networks`."""
-    curve: list[tuple[float, float]] = []
-    equations: list[tuple[float, float, float]] = []  # operations alone, how many, seconds
-    for (network, grid), (one, factor) in zip(_networks(), found, strict=True):
-        ops = forward_work(network.config, math.prod(grid), _TEXT)
-        unscaled = sum(op.calls * alone(op, rates) for op in ops)
-        equations.append((unscaled, work.calls(ops), one))
-        curve.append((one, min(1.5, max(0.4, factor))))
-    small, large = equations[0], equations[-1]
-    factor = min(2.0, max(0.5, large[2] / large[0]))
-    overhead = max(0.0, (small[2] - factor * small[0]) / small[1])
-    # once more with the overhead the large one has too
-    factor = min(2.0, max(0.5, (large[2] - overhead * large[1]) / large[0]))
-    overhead = max(0.0, (small[2] - factor * small[0]) / small[1])
-    return Rates(
-        **{name: getattr(rates, name) for name in ("points", "load", "start", "tensor", "frame")},
-        factor=factor,
-        overhead=overhead,
-        pair=tuple(sorted(curve)),
-    )
-
-
-_TEXT = 30  # tokens of the prompt
-
-
-def _forwards(network: Any, grid: tuple[int, int, int], clock: Clock) -> tuple[float, float]:
-    """Seconds of one forward, and how much of the time of two the guidance pair takes."""
-    config = network.config
-    texts = [_random(1, _TEXT, config.text_dim, dtype=mx.float32) for _ in range(2)]
-    first, second = (network.condition(text, grid) for text in texts)
-    (t, h, w), (pt, ph, pw) = grid, config.patch_size
-    x = _random(1, t * pt, h * ph, w * pw, config.in_dim, dtype=mx.float32)
-
-    def alone() -> Any:
-        return network(x, 500.0, first)
-
-    def pair() -> Any:
-        return cpu.run_pair(alone, lambda: network(x, 500.0, second))
-
-    ones: list[float] = []
-    pairs: list[float] = []
-    begun = time.perf_counter()
-    _once(alone, clock), _once(pair, clock)
-    while len(ones) < 3 or (
-        len(ones) < 4 * RUNS and time.perf_counter() - begun < _MOST_NETWORK * MOST_SECONDS
-    ):
-        ones.append(_once(alone, clock))  # by turns: what else runs slows both
-        pairs.append(_once(pair, clock))
-    one, two = (median(sorted(times)[: (len(times) + 1) // 2]) for times in (ones, pairs))
-    return one, two / (2 * one)
-
-
-def _once(function: Callable[[], Any], clock: Clock) -> float:
-    before = clock()
-    mx.eval(function())
-    return max(1e-7, clock() - before)
+    return mini, wide

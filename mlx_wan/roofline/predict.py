@@ -25,7 +25,8 @@ class Prediction:
     """`seconds` by stage, None when nothing is known of this machine; `peak_memory` in bytes.
 
     `source` says where the seconds come from: "calibrated", "chip table" or "unknown". With `runs`
-    above 0 they were corrected by so many finished ones. `chip` is the one asked for.
+    above 0 they were corrected by so many finished ones; `uncorrected` are those of the calibration
+    or table alone. `chip` is the one asked for.
     """
 
     seconds: dict[str, float] | None
@@ -34,6 +35,7 @@ class Prediction:
     runs: int
     chip: str | None
     note: str
+    uncorrected: dict[str, float] | None = None
 
     @property
     def total(self) -> float | None:
@@ -53,9 +55,7 @@ class Prediction:
         }
 
 
-def predict(
-    plans: Sequence[Plan], chip: str | None = None, *, corrected: bool = True
-) -> Prediction:
+def predict(plans: Sequence[Plan], chip: str | None = None) -> Prediction:
     """What the plans, of one model, take here one after the other, or on a chip of the table.
 
     Peak memory is what the plans say. Raises UsageError for an unknown chip, and MlxWanError kinds
@@ -74,12 +74,12 @@ def predict(
     base, source, note = _base()
     if base is None:
         return replace(unknown, note=note)
-    seconds = _sums(plans, folder_of(plans[0]), base)
-    factors, runs = correction(plans[0]) if corrected else ({}, 0)
-    seconds = {stage: value * factors.get(stage, 1.0) for stage, value in seconds.items()}
+    plain = _sums(plans, folder_of(plans[0]), base)
+    factors, runs = correction(plans[0])
+    seconds = {stage: value * factors.get(stage, 1.0) for stage, value in plain.items()}
     if runs:
         note = f"{note}, corrected by {runs} run{'s' if runs > 1 else ''} of this model"
-    return replace(unknown, seconds=seconds, source=source, runs=runs, note=note)
+    return replace(unknown, seconds=seconds, source=source, runs=runs, note=note, uncorrected=plain)
 
 
 def _base() -> tuple[Rates | None, str, str]:

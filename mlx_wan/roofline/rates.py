@@ -16,8 +16,8 @@ class Rates:
     `factor` is what a network takes against the sum of its operations alone, `overhead` the
     seconds each of them costs besides. `pair`: (seconds of one forward, how much of the time of
     two the guidance pair takes). `start` seconds pass before the first stage, `tensor` for each
-    tensor of a network, and weights come at `load` bytes per second. `frame`: seconds to write
-    one pixel of a frame to the file.
+    tensor of a network; weights are read at `load` bytes per second, and each byte they grow by in
+    memory takes `widen` seconds. `frame`: seconds to write one pixel of a frame to the file.
     """
 
     points: dict[str, tuple[Point, ...]]
@@ -26,6 +26,7 @@ class Rates:
     overhead: float = 0.0
     start: float = 0.0
     tensor: float = 0.0
+    widen: float = 0.0
     frame: float = 0.0
     pair: tuple[tuple[float, float], ...] = field(default=((1.0, 1.0),))
 

@@ -33,12 +33,12 @@ def _encode(plan: Plan, folder: ModelFolder, rates: Rates, texts: tuple[int, ...
     reads, image = family(folder.preset), plan.image is not None
     total = rates.start
     for name in folder.preset.encoders(image):
-        total += _loading(folder[name], folder[name].nbytes, rates)
+        total += loading_seconds(folder[name], folder[name].nbytes, rates)
     total += seconds(reads.text_work(folder, texts, image), rates)
     if image:
         vae = folder["vae"]
         frames = reads.image_frames(folder.preset, plan.num_frames)
-        total += _loading(vae, loaded_bytes(vae), rates)
+        total += loading_seconds(vae, loaded_bytes(vae), rates)
         total += _vae(vae, "encode_work", plan, frames, rates)
     return total
 
@@ -52,7 +52,7 @@ def _expert(
 ) -> float:
     module, config = network_module(component), network_config(component)
     guided = expert.guidance_scale != 1 and len(texts) > 1
-    total = _loading(component, loaded_bytes(component), rates)
+    total = loading_seconds(component, loaded_bytes(component), rates)
     conditioned = texts if guided else texts[:1]
     if hasattr(module, "condition_work"):
         ops = [module.condition_work(config, plan.tokens, n) for n in conditioned]
@@ -79,7 +79,7 @@ def _forward(module: Any, config: Any, tokens: int, text: int) -> list[work.Op]:
 
 def _decode(plan: Plan, folder: ModelFolder, rates: Rates) -> float:
     vae = folder["vae"]
-    total = _loading(vae, loaded_bytes(vae), rates)
+    total = loading_seconds(vae, loaded_bytes(vae), rates)
     total += rates.frame * plan.width * plan.height * plan.num_frames
     return total + _vae(vae, "decode_work", plan, plan.num_frames, rates)
 
@@ -91,8 +91,10 @@ def _vae(vae: Component, name: str, plan: Plan, frames: int, rates: Rates) -> fl
     return seconds(count(network_config(vae), plan.height, plan.width, frames), rates)
 
 
-def _loading(component: Component, nbytes: int, rates: Rates) -> float:
-    return nbytes / rates.load + rates.tensor * tensor_count(component)
+def loading_seconds(component: Component, in_memory: int, rates: Rates) -> float:
+    """To read a component, build its network and widen its weights to so many bytes."""
+    reading = component.nbytes / rates.load + rates.widen * max(0, in_memory - component.nbytes)
+    return reading + rates.tensor * tensor_count(component)
 
 
 def tensor_count(component: Component) -> int:

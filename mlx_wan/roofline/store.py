@@ -14,7 +14,8 @@ from .machine import machine, versions
 from .rates import Point, Rates
 from .work import KINDS
 
-FORMAT, VERSION = "mlx-wan-calibration", 1
+FORMAT, VERSION = "mlx-wan-calibration", 2
+_FROM_ZERO = ("overhead", "start", "tensor", "widen", "frame")
 _MAX_BYTES, _MAX_POINTS = 1 << 20, 200
 AGAIN = "measure again: mlx-wan doctor --calibrate"
 
@@ -79,7 +80,7 @@ def _rates(data: dict[str, Any]) -> Rates:
     pair = data["pair"]
     if not isinstance(pair, list) or not 1 <= len(pair) <= _MAX_POINTS:
         raise ValueError("pair is no list")
-    numbers = {name: _number(data[name]) for name in ("overhead", "start", "tensor", "frame")}
+    numbers = {name: _number(data[name]) for name in _FROM_ZERO}
     return Rates(
         points,
         load=_above(data["load"]),

@@ -19,7 +19,8 @@ from mlx_wan.memory import format_bytes, run_limits
 from mlx_wan.outputs import free_output, into_library, keep, unchecked_file
 from mlx_wan.pipeline import Networks
 from mlx_wan.record import build_record
-from mlx_wan.roofline.refine import learn_from
+from mlx_wan.roofline.predict import Prediction
+from mlx_wan.roofline.refine import foretold, learn_from
 from mlx_wan.run import Measure, measured_beside
 
 from .background import Background
@@ -139,10 +140,11 @@ def _deliver(
         hashes = {"video": file_sha256(unchecked), "poster": file_sha256(picture)}
         hashes["frames"] = frame_hash.hexdigest()
         drawn = {"overlay": overlay.report()}
+        told = foretold(production.plans)
         final, record = keep(
             [unchecked, picture],
             video,
-            lambda path: _record(production, rendered, path, hashes, measure) | drawn,
+            lambda path: _record(production, rendered, path, hashes, measure, told) | drawn,
         )
     finally:
         unchecked.unlink(missing_ok=True)
@@ -151,7 +153,7 @@ def _deliver(
     is_ours = production.output is None
     id = into_library(final, record_path, "processed") if is_ours else None
     learn(production, record["seconds"])
-    learn_from(production.plans, record["seconds"])
+    learn_from(production.plans, told, record["seconds"])
     return Finished(final, final.with_suffix(".png"), record_path, record, id)
 
 
@@ -181,6 +183,7 @@ def _record(
     video: Path,
     hashes: dict[str, str],
     measure: Measure,
+    told: Prediction | None,
 ) -> dict[str, Any]:
     """Storyboard, plans and settings, from which the same video can be made, and what was found."""
     board, facts = production.storyboard, rendered.facts
@@ -205,7 +208,7 @@ def _record(
     totals = Measure(seconds, peaks, measure.meter)
     return (
         record
-        | measured_beside(totals, production.plans)
+        | measured_beside(totals, told)
         | {
             "title": board.title or board.shots[0].prompt,
             "model": production.plans[0].model,
