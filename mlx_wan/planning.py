@@ -92,7 +92,9 @@ def plan_for(
     except MemoryPlanError as error:
         if not is_published(folder):
             raise
-        notes.append(f"more than this machine has: {error.message}")
+        notes.append(
+            f"more than this machine has: {error.message} (--memory-limit plans for another)"
+        )
     tokens = token_count(folder, shape)
     return Plan(
         model=preset.id,
@@ -233,9 +235,12 @@ def _published_note(folder: ModelFolder) -> list[str]:
         return []
     bits = folder[folder.preset.experts[0].name].quantization
     weights = f"quantised to {bits['bits']} bits" if bits else "in 16 bits"
+    command = f"mlx-wan models download {folder.preset.id} --convert"
+    if bits:
+        command += f" --quantize {bits['bits']}"
     return [
         f"{folder.preset.id} is not converted here; this is what it would need {weights}. To get "
-        f"it: mlx-wan models download {folder.preset.id} --convert"
+        f"it: {command}"
     ]
 
 

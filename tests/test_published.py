@@ -95,7 +95,7 @@ def test_the_command(capsys):
     assert told["prediction"]["seconds"]["denoise"] > 1000
     assert run(["plan", "a fox", "--model", "mochi-1", "--quantize", "8", "--json"]) == 0
     fewer = json.loads(capsys.readouterr().out)["plan"]
-    assert "8 bits" in fewer["notes"][0]
+    assert "8 bits" in fewer["notes"][0] and fewer["notes"][0].endswith("--convert --quantize 8")
     assert run(["plan", "a fox", "--model", "mochi-1", "--quantize", "5"]) == 2
     assert "4, 6, 8" in capsys.readouterr().err
     assert run(["plan", "a fox", "--model", "elsewhere"]) == 1
