@@ -77,8 +77,8 @@ def cost(
 ) -> None:
     """Print what videos cost here, energy and depreciation apart, beside dated cloud prices.
 
-    What is not known is left out, never guessed: give --tariff and --purchase-price. Without an
-    ID only the prices are printed.
+    What is not known is left out, never guessed: give --tariff and
+    --purchase-price. Without an ID only the prices are printed.
     """
     from mlx_wan.cost.inputs import read_inputs
     from mlx_wan.cost.prices import read_prices
@@ -93,6 +93,8 @@ def cost(
     if as_json:
         print(json.dumps(_data(rows, told, inputs, table), ensure_ascii=False))
         return
+    if all_videos and not videos and not rejected:
+        print("note: there is no video in the library yet", file=sys.stderr)
     if rows:
         _print_costs(rows, told, inputs)
         print()

@@ -11,8 +11,8 @@ from .planned import planned
 def generate(flags: dict[str, Any], dry_run: o.DryRun = False, as_json: o.Json = False) -> None:
     """Make a video from a prompt, or from an image and a prompt.
 
-    Prints the path of the finished MP4; its record (plan, seed, hashes, times) lies beside it.
-    What is not given comes from the model's own defaults. With --format it is a finished video:
-    exactly that size and rate, signed.
+    Prints the path of the finished MP4; its record (plan, seed, hashes, times)
+    lies beside it. What is not given comes from the model's own defaults. With
+    --format it is a finished video: exactly that size and rate, signed.
     """
     deliver(planned(flags), dry_run=dry_run, as_json=as_json)

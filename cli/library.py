@@ -193,8 +193,9 @@ def archive(
 ) -> None:
     """Move old videos, with record and poster, to the archive.
 
-    Copied, hashed on both sides, and only then removed here. Killed at any point nothing is lost,
-    and the next run finishes. They stay in every search; `restore` brings them back.
+    Copied, hashed on both sides, and only then removed here. Killed at any point
+    nothing is lost, and the next run finishes. They stay in every search;
+    `restore` brings them back.
     """
     from mlx_wan.library import actions
 

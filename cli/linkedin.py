@@ -27,9 +27,10 @@ def linkedin(
 ) -> None:
     """Make a LinkedIn video from a topic: pictures of it, the title, your signature.
 
-    mlx-wan linkedin "AI Workforce Transformation 2026" --duration 10 --format square
+    mlx-wan linkedin "AI Workforce Transformation 2026" --format square
 
-    Prints the path of the finished MP4; poster and record lie beside it. 10 seconds by default.
+    Prints the path of the finished MP4; poster and record lie beside it. 10
+    seconds by default.
     """
     s.run_social(
         "linkedin", flags, print_storyboard=print_storyboard, dry_run=dry_run, as_json=as_json

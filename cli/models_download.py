@@ -67,8 +67,9 @@ def download(
 ) -> None:
     """Download a model from the hub, one commit of each of its repositories, and check every file.
 
-    Into the cache of huggingface_hub (HF_HOME). Given again, it goes on where it was stopped.
-    Licences, sizes and gates of all repositories are shown before the first byte is fetched.
+    Into the cache of huggingface_hub (HF_HOME). Given again, it goes on where it
+    was stopped. Licences, sizes and gates of all repositories are shown before
+    the first byte is fetched.
     """
     from mlx_wan.hub import Snapshot, check_access, missing_bytes
     from mlx_wan.hub.cache import check_space

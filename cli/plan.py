@@ -27,8 +27,9 @@ def plan(
 ) -> None:
     """Print every choice, predicted seconds and peak memory of each stage, and operations.
 
-    Refuses what cannot fit in memory and names the nearest size that does (exit code 1). A model
-    that is not converted is planned as it was published: a note says so.
+    Refuses what cannot fit in memory and names the nearest size that does (exit
+    code 1). A model of `mlx-wan models` that is not converted is planned as it
+    was published; notes say so, and whether it fits.
     """
     if quantize is not None:
         from mlx_wan.settings import BITS

@@ -22,10 +22,12 @@ def youtube(
 ) -> None:
     """Make a YouTube short (1080x1920): a hook, what you have to say, a call to action.
 
-    mlx-wan youtube --hook "The AI skills premium is real" --content "AI-skilled workers earn 56%
-    more in 2026" --cta "Connect with Arthur Dell" --duration 30
+    mlx-wan youtube --hook "The AI skills premium is real"
+    --content "AI-skilled workers earn 56% more in 2026"
+    --cta "Connect with Arthur Dell" --duration 30
 
-    Prints the path of the finished MP4; poster and record lie beside it. 30 seconds by default.
+    Prints the path of the finished MP4; poster and record lie beside it. 30
+    seconds by default.
     """
     s.run_social(
         "youtube", flags, print_storyboard=print_storyboard, dry_run=dry_run, as_json=as_json
