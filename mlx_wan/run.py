@@ -149,8 +149,7 @@ class Rendering:
             condition = encode_image(self.plan, self.folder)
             check_encoded(embeds, condition)
             mx.clear_cache()
-            cut = f"the prompt's last {embeds.cut_tokens} tokens did not fit"
-            self.report(Event("encode", 1, 1, cut if embeds.cut_tokens else ""))
+            self.report(Event("encode", 1, 1, "; ".join(embeds.cut)))
         return embeds, condition
 
     def _denoise(self, embeds: PromptEmbeds, condition: ImageCondition) -> mx.array:

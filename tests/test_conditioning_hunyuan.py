@@ -68,7 +68,7 @@ def test_a_prompt_is_read_in_its_chat_and_the_chats_beginning_is_left_out(t2v):
         (states,) = qwen25vl.encode(encoder, [chat.ids])
         assert same(made.text, states[:, chat.start :])
         assert made.vision is None and made.text_mask is None
-    assert embeds.cut_tokens == 0
+    assert embeds.cut == ()
 
 
 def test_quoted_texts_are_read_from_the_prompt_only(t2v):
@@ -106,9 +106,12 @@ def test_an_empty_negative_prompt_is_read_as_one_space(t2v):
 def test_what_does_not_fit_is_cut_and_counted(t2v):
     folder = open_model(t2v)
     embeds = encode_prompt(planned(t2v, "waves " * 40), folder)
-    assert embeds.prompt_embeds.text.shape == (1, 64, 48) and embeds.cut_tokens > 20
+    assert embeds.prompt_embeds.text.shape == (1, 64, 48)
+    assert len(embeds.cut) == 1
+    assert embeds.cut[0].startswith("the prompt's last ")
     quoted = encode_prompt(planned(t2v, f'"{"x" * 90}"'), folder)
     assert quoted.prompt_embeds.glyph.shape == (1, 32, 8)
+    assert "the quoted text's last 68 tokens did not fit" in quoted.cut
 
 
 def test_the_network_takes_what_the_encoders_give(i2v, picture):
@@ -307,3 +310,10 @@ def test_defaults_are_the_originals(version, shift, guidance, steps):
     assert preset.encoders(True) == ["text_encoder", "text_encoder_2"] + (
         ["image_encoder"] if "i2v" in version else []
     )
+
+
+def test_quoted_texts_that_do_not_fit_are_told():
+    """ByT5 reads bytes; of `Text "..". ` and the end 10 are not the text's."""
+    assert byt5.cut_tokens('a sign says "' + "x" * 246 + '"', 256) == 0
+    assert byt5.cut_tokens('a sign says "' + "x" * 250 + '"', 256) == 4
+    assert byt5.cut_tokens("no sign", 256) == 0

@@ -5,7 +5,7 @@ Each family of models has a file here, named by the `family` of its presets, wit
 that have a SentencePiece tokenizer and T5's layers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -28,13 +28,13 @@ class PromptEmbeds:
 
     An array `(1, n, text_dim)` of the valid tokens, or a dataclass of several arrays where there
     are several encoders; what an image encoder says of `plan.image` belongs to it too.
-    `negative_prompt_embeds` is None when no expert uses guidance. `cut_tokens` counts what did not
+    `negative_prompt_embeds` is None when no expert uses guidance. `cut` says what did not
     fit into the model's text length.
     """
 
     prompt_embeds: Any
     negative_prompt_embeds: Any = None
-    cut_tokens: int = 0
+    cut: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,11 @@ class ImageCondition:
         per_token = np.full((1, tokens), timestep, dtype=np.float32)
         per_token[:, : tokens // latent_frames] = 0
         return per_token
+
+
+def cut_short(tokens: Mapping[str, int]) -> tuple[str, ...]:
+    """For `PromptEmbeds.cut`: what was left out of each text, where anything was."""
+    return tuple(f"{text}'s last {n} tokens did not fit" for text, n in tokens.items() if n)
 
 
 class Family(Protocol):

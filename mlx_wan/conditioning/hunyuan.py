@@ -24,7 +24,7 @@ from mlx_wan.roofline.work import Op
 from mlx_wan.text_length import expected_tokens
 from mlx_wan.tokenizer_qwen import QwenTokenizer
 
-from . import ImageCondition, PromptEmbeds, Size
+from . import ImageCondition, PromptEmbeds, Size, cut_short
 from .buckets import nearest_size
 from .hunyuan_prompt import AFTER_TOKENS, BEFORE_TOKENS, PromptTokens, prompt_tokens
 
@@ -41,7 +41,12 @@ def encode_prompt(plan: Plan, folder: ModelFolder) -> PromptEmbeds:
     glyph = _encode_quoted(folder, plan.prompt, config.glyph_len)
     vision = None if plan.image is None else _look(folder, _first_frame(plan))
     negative = HunyuanPrompt(rows[1], vision=vision) if plan.guided else None
-    return PromptEmbeds(HunyuanPrompt(rows[0], glyph, vision), negative, cut_tokens=chats[0].cut)
+    cut = {
+        "the prompt": chats[0].cut,
+        "the negative prompt": chats[1].cut if plan.guided else 0,
+        "the quoted text": byt5.cut_tokens(plan.prompt, config.glyph_len),
+    }
+    return PromptEmbeds(HunyuanPrompt(rows[0], glyph, vision), negative, cut_short(cut))
 
 
 def encode_image(plan: Plan, folder: ModelFolder) -> ImageCondition:

@@ -11,7 +11,7 @@ import mlx.core as mx
 from mlx_wan.loading import ModelFolder, load_tokenizer, network_config
 from mlx_wan.plan import Plan
 
-from . import PromptEmbeds, t5
+from . import PromptEmbeds, cut_short, t5
 from .t5 import text_memory, text_work
 
 __all__ = ["encode_prompt", "text_memory", "text_tokens", "text_work"]
@@ -27,7 +27,12 @@ def encode_prompt(plan: Plan, folder: ModelFolder) -> PromptEmbeds:
     return PromptEmbeds(
         prompt_embeds=embeds[0],
         negative_prompt_embeds=embeds[1] if plan.guided else None,
-        cut_tokens=tokenizer.cut_tokens(plan.prompt),
+        cut=cut_short(
+            {
+                "the prompt": tokenizer.cut_tokens(plan.prompt),
+                "the negative prompt": plan.guided and tokenizer.cut_tokens(plan.negative_prompt),
+            }
+        ),
     )
 
 

@@ -10,7 +10,7 @@ from mlx_wan.loading import ModelFolder, load_network, load_tokenizer
 from mlx_wan.plan import Plan
 from mlx_wan.presets import Preset
 
-from . import ImageCondition, PromptEmbeds, Size
+from . import ImageCondition, PromptEmbeds, Size, cut_short
 from .t5 import encode_texts, text_memory, text_tokens, text_work
 
 __all__ = [
@@ -32,7 +32,12 @@ def encode_prompt(plan: Plan, folder: ModelFolder) -> PromptEmbeds:
     return PromptEmbeds(
         prompt_embeds=embeds[0],
         negative_prompt_embeds=embeds[1] if plan.guided else None,
-        cut_tokens=tokenizer.cut_tokens(plan.prompt),
+        cut=cut_short(
+            {
+                "the prompt": tokenizer.cut_tokens(plan.prompt),
+                "the negative prompt": plan.guided and tokenizer.cut_tokens(plan.negative_prompt),
+            }
+        ),
     )
 
 

@@ -11,6 +11,7 @@ from .umt5 import encode, encode_memory, encode_work
 __all__ = [
     "ByT5Config",
     "ByT5Encoder",
+    "cut_tokens",
     "encode",
     "encode_memory",
     "encode_work",
@@ -47,6 +48,11 @@ def glyph_text(prompt: str) -> str | None:
     """
     texts = [straight or curly for straight, curly in _QUOTED.findall(prompt)]
     return "".join(f'Text "{text}". ' for text in dict.fromkeys(texts)) or None
+
+
+def cut_tokens(prompt: str, most: int) -> int:
+    """How many tokens of a prompt's `glyph_text` do not fit into `most`."""
+    return max(0, len((glyph_text(prompt) or "").encode()) + 1 - most)
 
 
 def token_ids(text: str, most: int) -> list[int]:
