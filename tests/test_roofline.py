@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mlx_wan.bench import predictions
 from mlx_wan.cli.main import run
 from mlx_wan.errors import BadFileError, MlxWanError, UsageError
 from mlx_wan.loading import open_model
@@ -283,13 +284,21 @@ def test_runs_that_finish_at_once_lose_nothing():
     code = (
         "import sys, json; from mlx_wan.plan import Plan; from mlx_wan.roofline import refine;"
         "from dataclasses import replace; plan = Plan.from_dict(json.loads(sys.argv[1]));"
+        "refine._key(plan); print('ready', flush=True); sys.stdin.readline();"
         "[refine.remember(replace(plan, model_fingerprint=f'{sys.argv[2]}{i}'), {'denoise': 1.0},"
-        " {'denoise': 2.0}) for i in range(30)]"
+        " {'denoise': 2.0}) for i in range(50)]"
     )
-    told = json.dumps(small_plan().to_dict())
-    both = [subprocess.Popen([sys.executable, "-c", code, told, name]) for name in "ab"]
-    assert [process.wait(120) for process in both] == [0, 0]
-    assert len(refine._read()) == 60
+    told, pipe = json.dumps(small_plan().to_dict()), subprocess.PIPE
+    both = [
+        subprocess.Popen([sys.executable, "-c", code, told, name], stdin=pipe, stdout=pipe)
+        for name in "ab"
+    ]
+    assert [process.stdout.readline() for process in both] == [b"ready\n"] * 2
+    for process in both:
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+    assert [process.communicate(timeout=120) and process.returncode for process in both] == [0, 0]
+    assert len(refine._read()) == 100
 
 
 def test_a_run_is_predicted_once_and_learns_from_what_was_not_corrected():
@@ -349,3 +358,21 @@ def test_a_slow_machine_is_calibrated_in_fewer_passes(monkeypatch, enough, passe
     monkeypatch.setattr(calibrate, "ENOUGH", enough)
     assert calibrate.measure().points[work.LINEAR] == ((1.0, 1.0, 1e9),)
     assert len(ran) == passes
+
+
+def test_the_bench_compares_medians_and_tells_the_load(monkeypatch):
+    def row(predicted, measured):
+        peaks = {"predicted_memory": {"denoise": 10}, "measured_memory": {"denoise": 10}}
+        return {"predicted": {"denoise": predicted}, "measured": {"denoise": measured}} | peaks
+
+    told = predictions.summary([row(1.0, 1.0), row(1.2, 1.0), row(1.0, 1.3)])
+    assert (told["middle_time"], told["worst_time"], told["time_within"]) == (1.0, 1.3, 2)
+    assert not told["passed"] and predictions.summary([row(1.2, 1.0)])["passed"]
+    runs = [dict.fromkeys(predictions.STAGES, value) for value in (1.0, 9.0, 2.0)]
+    assert predictions._medians(runs)["denoise"] == 2.0
+    # seconds of all cores, busy, stolen, our own
+    times = iter([(100.0, 50.0, 5.0, 20.0), (200.0, 120.0, 6.0, 60.0), None])
+    monkeypatch.setattr(predictions.Load, "_now", lambda self: next(times))
+    load = predictions.Load()
+    assert "others had 30% of the cores, 1% was stolen" in load.told()
+    assert "not known" in load.told()
