@@ -239,8 +239,8 @@ def main() -> int:
     rows = compare(given.only, given.rounds, given.cpu_time)
     _say(
         f"{'':42} tokens    denoise seconds     peak memory, MiB      encode and decode seconds\n"
-        f"{'plan':42}         told   found ratio    told   found ratio    told  found   told  found   "
-        "ratio in each round"
+        f"{'plan':42}         told   found ratio    told   found ratio    told  found   told  found"
+        "   ratio in each round"
     )
     for row in rows:
         _print_row(row)
