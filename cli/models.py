@@ -158,12 +158,14 @@ models_app.command()(verify)
 
 def _find(name: str) -> "ModelStatus":
     from mlx_wan.errors import UsageError
+    from mlx_wan.presets.near import meant
     from mlx_wan.registry.status import list_models
     from mlx_wan.settings import shown
 
     found = {status.name: status for status in list_models()}
     if name not in found:
-        raise UsageError(f"there is no model {shown(name)}", "`mlx-wan models list` shows them")
+        hint = f"{meant(name)}`mlx-wan models list` shows them"
+        raise UsageError(f"there is no model {shown(name)}", hint)
     return found[name]
 
 

@@ -16,7 +16,7 @@ from .errors import BadFileError, ModelError
 from .home import expanded, models_folder
 from .models import NETWORKS, TOKENIZERS
 from .presets import EMBEDDED, PRESETS, Preset
-from .presets.near import near_models
+from .presets.near import meant
 from .registry import active_model
 from .settings import check_component, network_settings, shown
 from .tensorfile import strict_json
@@ -103,12 +103,12 @@ def _named_model(name: str) -> Path:
             return candidate
     if name == EMBEDDED:
         return embedded_model()
-    near = near_models(name)
-    how = "`mlx-wan models` shows what can be downloaded, `mlx-wan convert` takes folders"
+    how = (
+        f"{meant(name)}`mlx-wan models` shows what can be downloaded, `mlx-wan convert` takes "
+        "folders"
+    )
     if name in PRESETS:  # one we know, not converted yet
         how = f"to make it: mlx-wan models download {name} --convert"
-    elif near:
-        how = f"did you mean {' or '.join(near)}? {how}"
     raise ModelError(
         f"there is no model {name!r}: neither a folder nor a name in {models_folder()}",
         f"there are: {', '.join(_names())}; {how}",

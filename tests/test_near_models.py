@@ -2,10 +2,11 @@
 
 import pytest
 
-from mlx_wan.errors import ModelError
+from mlx_wan.errors import ModelError, UsageError
 from mlx_wan.loading import find_model
 from mlx_wan.presets import PRESETS
 from mlx_wan.presets.near import near_models
+from mlx_wan.registry.recording import find_known
 
 
 @pytest.mark.parametrize(
@@ -42,3 +43,6 @@ def test_the_hint(tmp_path, monkeypatch):
     with pytest.raises(ModelError) as told:
         find_model("elsewhere")
     assert "mean" not in told.value.hint and "mlx-wan models" in told.value.hint
+    with pytest.raises(UsageError) as asked:
+        find_known("mochi")
+    assert "did you mean mochi-1?" in asked.value.hint

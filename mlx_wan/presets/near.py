@@ -21,6 +21,12 @@ def near_models(name: str) -> list[str]:
     return found[:_MOST]
 
 
+def meant(name: str) -> str:
+    """The question that begins a hint, "did you mean mochi-1? "; empty when nothing is near."""
+    near = near_models(name)
+    return f"did you mean {' or '.join(near)}? " if near else ""
+
+
 def _spelt_like(asked: str, ids: dict[str, str], likeness: float) -> list[str]:
     return [ids[match] for match in difflib.get_close_matches(asked, ids, 1, likeness)]
 

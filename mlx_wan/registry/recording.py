@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mlx_wan.errors import BadFileError, UsageError
 from mlx_wan.home import models_folder
 from mlx_wan.presets import EMBEDDED
+from mlx_wan.presets.near import meant
 from mlx_wan.settings import shown
 
 from . import catalogue
@@ -206,7 +207,8 @@ def find_known(id: str) -> KnownModel:
     if id not in models:
         raise UsageError(
             f"there is no known model {shown(id)}",
-            "`mlx-wan models list` shows them; any other repository: `mlx-wan convert OWNER/NAME`",
+            f"{meant(id)}`mlx-wan models list` shows them; any other repository: "
+            "`mlx-wan convert OWNER/NAME`",
         )
     return models[id]
 
