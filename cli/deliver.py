@@ -191,7 +191,13 @@ def progress() -> "Iterator[Report]":
             task = bars.tasks[tasks[event.stage]]
             elapsed = task.elapsed or 0.0
             rate = f"{elapsed / event.done:.2f} s each" if event.done and event.total > 1 else ""
-            bars.update(task.id, completed=event.done, detail=_plain_str(event.detail), rate=rate)
+            bars.update(
+                task.id,
+                total=event.total,
+                completed=event.done,
+                detail=_plain_str(event.detail),
+                rate=rate,
+            )
 
         yield report
 

@@ -68,6 +68,13 @@ Shift = Annotated[
 Solver = Annotated[
     str | None, typer.Option(help="unipc, euler, dpm++ or dmd.", rich_help_panel=_SAMPLING)
 ]
+SuperResolution = Annotated[
+    str | None,
+    typer.Option(
+        help="A second model that makes the video larger, as in hunyuanvideo-1.5-720p-sr.",
+        rich_help_panel=_VIDEO,
+    ),
+]
 Seed = Annotated[
     int | None,
     typer.Option(
@@ -156,6 +163,7 @@ VIDEO: dict[str, Any] = {
     "num_frames": NumFrames,
     "duration": Duration,
     "fps": Fps,
+    "super_resolution": SuperResolution,
     **SAMPLING,
 }
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mlx_wan.plan import Plan
     from mlx_wan.studio.produce import Production
 
-_RENDERED_ONLY = ("width", "height", "num_frames", "fps", "last_image")
+_RENDERED_ONLY = ("width", "height", "num_frames", "fps", "last_image", "super_resolution")
 _FINISHED_ONLY = ("quality", "brand", "interpolate", "debug_safe_zones")
 
 
@@ -80,7 +80,8 @@ def plan_values(
     from mlx_wan.published import planning_folder
 
     folder = planning_folder(request.model, published.bits)
-    return plan_for(request, folder, memory_limit=limit)
+    larger = request.super_resolution and planning_folder(request.super_resolution, published.bits)
+    return plan_for(request, folder, memory_limit=limit, larger=larger or None)
 
 
 def record_file(name: str) -> Path:
@@ -232,7 +233,8 @@ def _from_record(
         return replan(plan, given.get("model"), given.get("output"), limit)
     # with the same image and model, the size stays what it is
     reshaped = given.keys() & {"model", "image", "width", "height"}
-    size = None if reshaped else (plan.width, plan.height)
+    first = plan.stages[0]
+    size = None if reshaped else (first.width, first.height)
     return make_plan(request_of(plan, given), memory_limit=limit, size=size)
 
 

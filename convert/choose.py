@@ -57,10 +57,11 @@ def choose(discovery: Discovery, model: str | None) -> Model:
 
 
 def _companion(found: Parts, name: str, network: str, transformer: Part) -> Part:
-    """The VAE or an encoder of a model: of its network, and as wide as the transformer wants."""
+    """An encoder of a model, its VAE or what else is of latents: of its network, and as wide as the
+    transformer wants."""
     what = FORMATS[network].what
     candidates = found.of(network)
-    if name == "vae":
+    if name not in transformer.config.encoder_dims:
         wanted, fact = transformer.config.out_dim, "makes {} latent channels; the transformer has"
         widths = [part.config.z_dim for part in candidates]
     else:

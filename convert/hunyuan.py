@@ -10,7 +10,7 @@ from typing import Any
 
 from mlx_wan.errors import ModelError
 
-from . import hunyuan_text, keys_hunyuan, keys_hunyuan_vae
+from . import hunyuan_text, hunyuan_upsampler, keys_hunyuan, keys_hunyuan_vae
 from .axes import Reorder, Shape, channels_last, channels_second, flat
 from .format import Family, NetworkFormat
 from .names import Names
@@ -29,11 +29,8 @@ _RELATIVES = {
 # --- which model ---------------------------------------------------------------------------------
 
 _HEIGHT = re.compile(r"(?<![0-9])(480|720|1080)p(?![a-z0-9])")
-_TASK = re.compile(r"(?<![a-z0-9])(t2v|i2v)(?![a-z0-9])")
-_OTHERS = {
-    "sparse": "HunyuanVideo 1.5 with block-sparse attention",
-    "sr": "HunyuanVideo 1.5's super resolution",
-}
+_TASK = re.compile(r"(?<![a-z0-9])(t2v|i2v|sr)(?![a-z0-9])")
+_OTHERS = {"sparse": "HunyuanVideo 1.5 with block-sparse attention"}
 
 
 def _identify(path: str) -> str | None:
@@ -44,6 +41,8 @@ def _identify(path: str) -> str | None:
     for name in _telling_names(path):
         heights, tasks = set(_HEIGHT.findall(name)), set(_TASK.findall(name))
         words = re.split(r"[^a-z0-9]+", name)
+        if len(heights) == 1 and tasks == {"sr"}:  # there are only distilled ones
+            return f"hunyuanvideo-1.5-{heights.pop()}p-sr"
         if len(heights) == len(tasks) == 1:
             kind = "-step" * ("step" in words) + "-distilled" * ("distilled" in words)
             return f"hunyuanvideo-1.5-{heights.pop()}p-{tasks.pop()}{kind}"
@@ -57,7 +56,8 @@ def _refuse_others(path: str) -> None:
         if word in _OTHERS:
             raise ModelError(
                 f"{path} is {_OTHERS[word]}; that is not supported",
-                "take one of 480p_t2v, 480p_i2v, 720p_t2v, 720p_i2v or their distilled versions",
+                "take one of 480p_t2v, 480p_i2v, 720p_t2v, 720p_i2v, their distilled versions, or "
+                "720p_sr_distilled, 1080p_sr_distilled",
             )
 
 
@@ -90,11 +90,6 @@ def _transformer(shapes: Shapes, stored: Shapes, settings: Settings) -> dict[str
         "use_meanflow": "time_r_in.fc1.weight" in shapes,
         "use_cond_type_embedding": "cond_type_embedding.weight" in shapes,
     }
-    if in_dim == 3 * values["out_dim"] + 2:
-        raise ModelError(
-            f"{settings.where} is HunyuanVideo 1.5's super resolution; that is not supported",
-            "give a folder with one of its models for 480p or 720p",
-        )
     settings.agree_all(
         {
             ("hidden_size",): dim,
@@ -111,9 +106,10 @@ def _transformer(shapes: Shapes, stored: Shapes, settings: Settings) -> dict[str
             ("guidance_embed",): False,
         },
     )
-    # the original counts neither the image's channels nor where they are
+    # the original counts neither the channels of image and small video nor where they are
     concatenates = settings.values.get("concat_condition")
-    settings.agree(("in_channels",), (in_dim - 1) // 2 if concatenates else in_dim)
+    parts = 3 if in_dim == 3 * values["out_dim"] + 2 else 2
+    settings.agree(("in_channels",), (in_dim + 1) // parts - 1 if concatenates else in_dim)
     return {
         **values,
         "rope_axes": _rope_axes(head_dim, settings),
@@ -246,7 +242,10 @@ _VAE = NetworkFormat(
 )
 FAMILY = Family(
     title="HunyuanVideo 1.5 for 480p and 720p",
-    formats=(_TRANSFORMER, _VAE, hunyuan_text.QWEN, hunyuan_text.BYT5, hunyuan_text.SIGLIP),
+    formats=(
+        *(_TRANSFORMER, _VAE, hunyuan_upsampler.TO_720, hunyuan_upsampler.TO_1080),
+        *(hunyuan_text.QWEN, hunyuan_text.BYT5, hunyuan_text.SIGLIP),
+    ),
     identify=_identify,
     only_by_name=True,
 )

@@ -52,7 +52,7 @@ def _first_bad_group(
     step: Step, expert: GuidedExpert, plan: Plan, condition: ImageCondition
 ) -> str:
     """Repeat the step's forwards, watching each group of layers."""
-    inputs = condition.network_input(step.before)
+    inputs = condition.network_input(step.before, plan.timesteps[step.index])
     time = condition.timestep(plan.timesteps[step.index], plan.tokens, plan.latent_shape[1])
     for prompt in (expert.positive, expert.negative):
         if prompt is None:

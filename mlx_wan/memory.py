@@ -121,6 +121,8 @@ def predict(
         shown = reads.image_frames(folder.preset, num_frames)
         first_frame += int(margin * _vae_working_set(folder, width, height, shown, decode=False))
         encode = max(encode, first_frame)
+    if folder.preset.continues:
+        encode = max(encode, reads.small_memory(folder, shape))
     decode = _vae_working_set(folder, width, height, num_frames, decode=True)
     decode += 2 * _FLOAT32 * prod(shape)
     denoise = sum(weights) if fits_both else max(weights)

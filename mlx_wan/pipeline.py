@@ -7,7 +7,13 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
-from .conditioning import ImageCondition, PromptEmbeds, encode_image, encode_prompt
+from .conditioning import (
+    ImageCondition,
+    PromptEmbeds,
+    encode_image,
+    encode_prompt,
+    read_small,
+)
 from .cpu import run_pair
 from .errors import GenerationError
 from .loading import Component, ModelFolder, load_network
@@ -15,7 +21,15 @@ from .memory import loaded_bytes
 from .plan import ExpertPlan, Plan
 from .sampling import Schedule, make_solver
 
-__all__ = ["Step", "decode", "denoise", "encode_image", "encode_prompt", "start_noise"]
+__all__ = [
+    "Step",
+    "continue_latents",
+    "decode",
+    "denoise",
+    "encode_image",
+    "encode_prompt",
+    "start_noise",
+]
 
 
 @dataclass(frozen=True)
@@ -31,6 +45,14 @@ class Step:
 def start_noise(plan: Plan) -> mx.array:
     """Standard normal latents `(1, T, H, W, C)` in float32, from the plan's seed alone."""
     return mx.random.normal(plan.latent_shape, key=_keys(plan)[0])
+
+
+def continue_latents(
+    plan: Plan, folder: ModelFolder, latents: mx.array, image: ImageCondition
+) -> ImageCondition:
+    """What the plan's network reads of `latents`, those of `plan.before`, and of the image."""
+    key = mx.random.split(mx.random.key(plan.seed), 3)[2]  # none of `_keys`
+    return read_small(plan, folder, latents, key, image)
 
 
 def denoise(
@@ -177,7 +199,7 @@ class GuidedExpert:
         self, latents: mx.array, timestep: float, condition: ImageCondition
     ) -> mx.array:
         """`uncond + scale * (cond - uncond)`, or `cond` alone without guidance."""
-        inputs = condition.network_input(latents)
+        inputs = condition.network_input(latents, timestep)
         mx.eval(inputs)  # shared by the two of the pair, like the weights
         time = condition.timestep(timestep, self.tokens, self.latent_frames)
         if self.negative is None:

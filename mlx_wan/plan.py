@@ -6,7 +6,7 @@ made in planning.py.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from .errors import UsageError
@@ -29,7 +29,8 @@ class Plan:
     """Everything that decides the result, and what it is predicted to cost.
 
     `latent_shape` is (1, T, H, W, C); `timesteps` are what the network sees (0..1000);
-    `tokens` is the transformer's sequence length; `flops` covers all its forwards.
+    `tokens` is the transformer's sequence length; `flops` covers all its forwards. `before` is the
+    plan of the smaller video whose latents this one makes larger; the video is that of this plan.
     """
 
     model: str
@@ -59,6 +60,7 @@ class Plan:
     flops: float
     memory: MemoryPlan
     notes: tuple[str, ...] = ()
+    before: "Plan | None" = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; `from_dict` is the inverse."""
@@ -73,11 +75,20 @@ class Plan:
             data["memory"] = MemoryPlan(**data["memory"])
             for name in ("latent_shape", "sigmas", "timesteps", "notes"):
                 data[name] = tuple(data[name])
+            if (before := data.get("before")) is not None:
+                if before.get("before") is not None:
+                    raise ValueError("it continues a plan that continues another")
+                data["before"] = cls.from_dict(before)
             return cls(**data)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UsageError(
                 f"this is not a plan of this version: {error}", "take it from a video's record"
             ) from None
+
+    @property
+    def stages(self) -> "tuple[Plan, ...]":
+        """This plan, behind the one it continues."""
+        return (self,) if self.before is None else (self.before, self)
 
     @property
     def forwards(self) -> int:
@@ -96,6 +107,16 @@ class Plan:
 
 def describe(plan: Plan) -> list[tuple[str, str]]:
     """The plan as (label, text) rows for people."""
+    if plan.before is not None:
+        small, large = describe(plan.before), describe(replace(plan, before=None))
+        once = {"prompt", "length", "seed", "image", "memory available"}
+        unused = {"peak memory, decode"}
+        return [
+            *[row for row in small if row[0] not in unused | {"memory available", "note"}],
+            *[("then " + row[0], row[1]) for row in large if row[0] not in once | {"note"}],
+            *[row for row in large if row[0] == "memory available"],
+            *[row for row in small + large if row[0] == "note"],
+        ]
     seconds = plan.num_frames / plan.fps
     experts = ", ".join(
         f"{e.name} steps {e.first_step + 1}-{e.last_step} guidance {e.guidance_scale:g}"

@@ -57,9 +57,22 @@ def plan_for(
     *,
     memory_limit: int | None = None,
     size: tuple[int, int] | None = None,
+    larger: ModelFolder | None = None,
 ) -> Plan:
-    """`make_plan` for a model that is open already."""
+    """`make_plan` for a model that is open already, as may be that for `super_resolution`."""
+    if request.super_resolution is not None:
+        larger = larger or open_model(find_model(request.super_resolution))
+        first = replace(request, super_resolution=None)
+        _check_continues(larger, folder)  # before anything is said about the first
+        plan = plan_for(first, folder, memory_limit=memory_limit, size=size)
+        return continue_plan(plan, larger, memory_limit=memory_limit)
     preset = folder.preset
+    if preset.continues:
+        raise UsageError(
+            f"{preset.id} makes the videos of other models larger; it makes none itself",
+            f"give --model with one of {', '.join(preset.continues)}, and "
+            f"--super-resolution {request.model or preset.id}",
+        )
     _check_task(request, folder)
     solver = request.solver or preset.solver
     fps = request.fps or preset.fps
@@ -127,20 +140,96 @@ def plan_for(
     )
 
 
+def continue_plan(
+    before: Plan,
+    folder: ModelFolder,
+    *,
+    memory_limit: int | None = None,
+) -> Plan:
+    """The plan that makes the latents of `before` larger, with all its model's own settings.
+
+    Raises UsageError where the model is not for videos of that one, and what `make_plan` raises.
+    """
+    preset = folder.preset
+    width, height = family(preset).larger_size(preset, (before.width, before.height))
+    shape = latent_shape(folder, width, height, before.num_frames)
+    if (shape[1], shape[-1]) != (before.latent_shape[1], before.latent_shape[-1]):
+        raise UsageError(
+            f"latents of {before.model_path} have another shape than those of {folder.path}",
+            "convert both checkpoints again, from one release",
+        )
+    schedule = schedule_for(preset, preset.solver, preset.steps, preset.shift)
+    made = ExpertPlan(preset.experts[0].name, preset.experts[0].guidance_scale, 0, preset.steps)
+    available = available_memory() if memory_limit is None else memory_limit
+    with_image, notes = before.image is not None, _published_note(folder)
+    memory = predict(
+        *(folder, width, height, before.num_frames, [made.name], available, with_image),
+        text_tokens=text_tokens(folder, before.prompt),
+        steps=preset.steps,
+    )
+    try:
+        check_fits(memory, folder, width, height, before.num_frames, [made.name], with_image)
+    except MemoryPlanError as error:
+        if not is_published(folder):
+            raise MemoryPlanError(
+                f"made larger by {preset.id}, {error.message}",
+                "choose a smaller first video, or leave --super-resolution out",
+            ) from None
+        notes.append(f"more than this machine has: {error.message}")
+    tokens = token_count(folder, shape)
+    return replace(
+        before,
+        model=preset.id,
+        model_path=str(folder.path.absolute()),
+        model_fingerprint=folder.fingerprint,
+        task=preset.task,
+        negative_prompt="",
+        last_image=None,
+        last_image_sha256=None,
+        width=width,
+        height=height,
+        latent_shape=shape,
+        tokens=tokens,
+        steps=schedule.steps,
+        shift=preset.shift,
+        solver=preset.solver,
+        sigmas=tuple(schedule.sigmas),
+        timesteps=tuple(schedule.timesteps),
+        experts=(made,),
+        flops=forward_flops(folder[made.name], tokens) * count_forwards((made,)),
+        memory=memory,
+        notes=tuple(notes),
+        before=before,
+    )
+
+
 def replan(
     plan: Plan, model: str | None, output: str | None, memory_limit: int | None = None
 ) -> Plan:
     """A plan from a record, checked against its model and this machine's memory.
 
     The output is another one, the folder may be. Raises UsageError when the plan contradicts
-    itself or the model, and what `make_plan` raises.
+    itself or the model, and what `make_plan` raises. Of a plan that continues another, `model` is
+    that of the other.
     """
+    if plan.before is not None:
+        before = replan(plan.before, model, output, memory_limit)
+        larger = open_model(find_model(plan.model_path))
+        _check_continues(larger, open_model(before.model_path))
+        again = continue_plan(before, larger, memory_limit=memory_limit)
+        costs = {name: getattr(again, name) for name in _COSTS}
+        if replace(plan, **costs) != again:
+            raise UsageError(
+                f"the recorded plan does not fit {larger.path}", "it was changed, or the model was"
+            )
+        return again
     folder = open_model(find_model(model or _recorded_model(plan)))
     size = (plan.width, plan.height, plan.num_frames)
     schedule = schedule_for(folder.preset, plan.solver, plan.steps, plan.shift)
     spans = [(expert.first_step, expert.last_step) for expert in plan.experts]
     fits = (
         (plan.model, plan.task) == (folder.preset.id, folder.preset.task)
+        and not folder.preset.continues  # which makes nothing without a plan before it
         and plan.latent_shape == latent_shape(folder, *size)
         and (plan.sigmas, plan.timesteps) == (schedule.sigmas, schedule.timesteps)
         and [e.name for e in plan.experts] == [e.name for e in folder.preset.experts]
@@ -194,6 +283,23 @@ def schedule_for(preset: Preset, solver: str, steps: int, shift: float) -> Sched
         )
     linear_steps = int(steps * preset.schedule.linear_share)
     return linear_quadratic(steps, preset.schedule.threshold, linear_steps)
+
+
+# what of a plan may be another one here
+_COSTS = ("model_path", "model_fingerprint", "output", "memory", "flops", "notes", "before")
+
+
+def _check_continues(larger: ModelFolder, folder: ModelFolder) -> None:
+    """Raise UsageError unless a model makes another one's videos larger."""
+    able = [p.id for p in PRESETS.values() if folder.preset.id in p.continues]
+    if folder.preset.id not in larger.preset.continues:
+        only = f" only of {', '.join(larger.preset.continues)}" if larger.preset.continues else ""
+        raise UsageError(
+            f"{larger.preset.id} makes no video of {folder.preset.id} larger{only and ',' + only}",
+            f"--super-resolution {' or '.join(able)} does"
+            if able
+            else "leave --super-resolution out",
+        )
 
 
 def _recorded_model(plan: Plan) -> str:

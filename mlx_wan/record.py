@@ -8,6 +8,7 @@ import platform
 import re
 import secrets
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -89,7 +90,8 @@ def read_record_plan(data: dict[str, Any]) -> "Plan":
             raise UsageError(
                 f"the record's plan has {name} {shown(getattr(plan, name))}", "it was changed"
             )
-    request_of(plan, {})  # the same checks as for a request
+    for stage in plan.stages:
+        request_of(replace(stage, before=None), {})  # the same checks as for a request
     return plan
 
 
@@ -110,6 +112,8 @@ def read_json(path: str | Path) -> dict[str, Any]:
 
 def request_of(plan: "Plan", changes: dict[str, Any]) -> Request:
     """The request that leads to `plan`, with some of its settings changed."""
+    if plan.before is not None:
+        return request_of(plan.before, {"super_resolution": plan.model_path} | changes)
     values: dict[str, Any] = {
         name: getattr(plan, name)
         for name in (

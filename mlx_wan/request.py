@@ -15,7 +15,8 @@ class Request:
     """One video to make. `None` means: let the model's preset decide.
 
     `guidance_scale` is a number for every expert, or a mapping from expert name to number.
-    `duration` is in seconds and excludes `num_frames`.
+    `duration` is in seconds and excludes `num_frames`. `super_resolution` is the model that makes
+    the video larger; all other settings are of the first, small one.
     """
 
     prompt: str
@@ -34,6 +35,7 @@ class Request:
     solver: str | None = None
     seed: int | None = None
     output: str | None = None
+    super_resolution: str | None = None
 
     def __post_init__(self) -> None:
         _check_prompt("prompt", self.prompt)
@@ -55,7 +57,7 @@ class Request:
             if scale is None and scales is not None:
                 raise UsageError("guidance_scale has no number for an expert", "leave it out")
             _check_number("guidance_scale", scale, 0, 100)
-        for name in ("model", "image", "last_image", "output", "solver"):
+        for name in ("model", "image", "last_image", "output", "solver", "super_resolution"):
             if getattr(self, name) is not None:
                 _check_text(name, getattr(self, name))
                 if not getattr(self, name):

@@ -20,7 +20,7 @@ from .health import FrameHealth, check_encoded, check_step
 from .loading import open_model
 from .memory import run_limits
 from .outputs import free_output, into_library, keep, unchecked_file
-from .pipeline import Experts, Networks, decode, denoise, start_noise
+from .pipeline import Experts, Networks, continue_latents, decode, denoise, start_noise
 from .plan import Plan
 from .planning import check_images
 from .record import build_record
@@ -101,7 +101,13 @@ class Rendering:
     what `generate` raises for the stages. `networks` may leave weights loaded for the next plan.
     """
 
-    def __init__(self, plan: Plan, report: Report = ignore, networks: Networks | None = None):
+    def __init__(
+        self,
+        plan: Plan,
+        report: Report = ignore,
+        networks: Networks | None = None,
+        measure: "Measure | None" = None,
+    ):
         self.plan, self.report = plan, report
         self.folder = open_model(plan.model_path)
         if self.folder.fingerprint != plan.model_fingerprint:
@@ -110,13 +116,17 @@ class Rendering:
                 "plan again, or restore the weights named in the record",
             )
         check_images(plan)
+        self.measure = measure or Measure()
+        self._health, self._frame_hash = FrameHealth(), hashlib.sha256()
+        self.small: mx.array | None = None  # the latents this plan makes larger
+        if plan.before is not None:
+            self.small = Rendering(plan.before, report, networks, self.measure).latents
+            mx.clear_cache()
         self.networks = networks
         if networks is not None:
             networks.begin(plan, self.folder)
-        self.measure = Measure()
-        self._health, self._frame_hash = FrameHealth(), hashlib.sha256()
         embeds, condition = self._encode()
-        self.latents = self._denoise(embeds, condition)
+        self.latents: mx.array = self._denoise(embeds, condition)
 
     def frames(self) -> Iterator[np.ndarray]:
         """Chunks of frames, uint8 `(t, H, W, 3)`; to be taken once."""
@@ -137,10 +147,8 @@ class Rendering:
     @property
     def hashes(self) -> dict[str, str]:
         """SHA-256 of the latents and of the frames."""
-        return {
-            "latents": hashlib.sha256(np.array(self.latents).tobytes()).hexdigest(),
-            "frames": self._frame_hash.hexdigest(),
-        }
+        small = {} if self.small is None else {"small_latents": _sha256(self.small)}
+        return small | {"latents": _sha256(self.latents), "frames": self._frame_hash.hexdigest()}
 
     def _encode(self) -> tuple[PromptEmbeds, ImageCondition]:
         with self.measure.stage("encode"):
@@ -148,6 +156,8 @@ class Rendering:
             embeds = encode_prompt(self.plan, self.folder)
             condition = encode_image(self.plan, self.folder)
             check_encoded(embeds, condition)
+            if self.small is not None:
+                condition = continue_latents(self.plan, self.folder, self.small, condition)
             mx.clear_cache()
             self.report(Event("encode", 1, 1, "; ".join(embeds.cut)))
         return embeds, condition
@@ -166,6 +176,10 @@ class Rendering:
         return latents
 
 
+def _sha256(latents: mx.array) -> str:
+    return hashlib.sha256(np.array(latents).tobytes()).hexdigest()
+
+
 def output_path(plan: Plan) -> Path:
     """Where the video goes: `output`, which must be free, or a free name in the library."""
     return free_output(plan.output, file_stem(plan.prompt), "raw", ".json")
@@ -181,7 +195,10 @@ def measured_beside(measure: "Measure", told: Prediction | None) -> dict[str, An
 
 @dataclass
 class Measure:
-    """Seconds and peak bytes of MLX memory of each stage, and the energy since it was made."""
+    """Seconds and peak bytes of MLX memory of each stage, and the energy since it was made.
+
+    A stage that comes again, as of a plan that continues another, is added.
+    """
 
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory: dict[str, int] = field(default_factory=dict)
@@ -196,5 +213,5 @@ class Measure:
         mx.reset_peak_memory()
         start = time.perf_counter()
         yield
-        self.seconds[name] = time.perf_counter() - start
-        self.peak_memory[name] = mx.get_peak_memory()
+        self.seconds[name] = self.seconds.get(name, 0) + time.perf_counter() - start
+        self.peak_memory[name] = max(self.peak_memory.get(name, 0), mx.get_peak_memory())

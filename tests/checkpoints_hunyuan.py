@@ -23,6 +23,7 @@ from mlx_wan.bench.networks_hunyuan_text import byte_bpe
 from mlx_wan.bench.synthetic import write_pth, write_safetensors, write_sharded
 from mlx_wan.models.byt5 import ByT5Config
 from mlx_wan.models.hunyuan import HunyuanConfig
+from mlx_wan.models.hunyuan_upsampler import Upsampler720Config, Upsampler1080Config
 from mlx_wan.models.qwen25vl import QwenConfig
 from mlx_wan.models.siglip import SiglipConfig
 from mlx_wan.models.vae_hunyuan import HunyuanVAEConfig
@@ -45,6 +46,10 @@ VAE = HunyuanVAEConfig(block_out_channels=(16, 16, 32, 64, 64), num_res_blocks=1
 QWEN = QwenConfig(vocab_size=340, dim=64, dim_ffn=128, num_heads=2, num_kv_heads=1, num_layers=2)
 BYT5 = ByT5Config(vocab_size=270, dim=64, dim_attn=64, dim_ffn=128, num_heads=2, num_layers=2)
 SIGLIP = SiglipConfig(dim=32, dim_ffn=64, num_heads=2, num_layers=2, image_size=45, patch_size=14)
+UPSAMPLERS: dict[str, tuple[str, Any]] = {
+    "720p": ("hunyuan_upsampler_720", Upsampler720Config(dim=16, num_blocks=2)),
+    "1080p": ("hunyuan_upsampler_1080", Upsampler1080Config((32, 16), num_res_blocks=1)),
+}
 
 # component -> layout -> the column of its names
 COLUMNS = {
@@ -53,19 +58,26 @@ COLUMNS = {
     "text_encoder": {"original": "original", "diffusers": "diffusers", "comfyui": "original"},
     "text_encoder_2": {"original": "original", "diffusers": "diffusers", "comfyui": "diffusers"},
     "image_encoder": {"original": "original", "diffusers": "resaved", "comfyui": "original"},
+    "upsampler": {"original": "original", "comfyui": "original"},  # diffusers has none
 }
 
 
 def configs(version: str) -> dict[str, tuple[str, Any]]:
     """component -> (network, config) of a tiny model; `version` as the authors call it."""
     transformer = replace(TRANSFORMER, use_meanflow="step_distilled" in version)
+    if "_sr_" in version:
+        transformer = replace(transformer, in_dim=98)
     found: dict[str, tuple[str, Any]] = {
         "transformer": ("hunyuan_transformer", transformer),
         "text_encoder": ("qwen25vl", QWEN),
         "text_encoder_2": ("byt5", BYT5),
         "vae": ("hunyuan_vae", VAE),
     }
-    return found | ({"image_encoder": ("siglip", SIGLIP)} if "i2v" in version else {})
+    if "i2v" in version or "_sr_" in version:
+        found["image_encoder"] = ("siglip", SIGLIP)
+    if "_sr_" in version:
+        found["upsampler"] = UPSAMPLERS[version.split("_")[0]]
+    return found
 
 
 def build(
@@ -91,7 +103,10 @@ def _made(
         component: random_weights(network, config, seed + number)
         for number, (component, (network, config)) in enumerate(configs(version).items())
     }
-    foreign = {name: _foreign(name, layout, tensors) for name, tensors in weights.items()}
+    foreign = {
+        name: _foreign(name, configs(version)[name][0], layout, tensors)
+        for name, tensors in weights.items()
+    }
     writers: dict[str, Callable[[Path, str, dict[str, Weights], str], None]] = {
         "original": _write_original,
         "diffusers": _write_diffusers,
@@ -106,12 +121,11 @@ def foreign_of(component: str, layout: str, version: str, seed: int = 0) -> Weig
     """What `build` writes for a component."""
     number = list(configs(version)).index(component)
     weights = random_weights(*configs(version)[component], seed + number)
-    return _foreign(component, layout, weights)
+    return _foreign(component, configs(version)[component][0], layout, weights)
 
 
-def _foreign(component: str, layout: str, weights: Weights) -> Weights:
+def _foreign(component: str, network: str, layout: str, weights: Weights) -> Weights:
     """One component as it is published, with what nobody here reads."""
-    network = configs("i2v")[component][0]
     column = COLUMNS[component][layout]
     tensors = to_layout(network, column, weights)
     if component == "text_encoder":
@@ -153,6 +167,10 @@ def _write_original(folder: Path, version: str, foreign: dict[str, Weights], dty
         place = folder / "vision_encoder" / "siglip" / "image_encoder"
         write_safetensors(place / "model.safetensors", foreign["image_encoder"], dtype)
         write_json(place / "config.json", siglip_config())
+    if "upsampler" in foreign:
+        place = folder / "upsampler" / version
+        write_safetensors(place / f"{stem}.safetensors", foreign["upsampler"])
+        write_json(place / "config.json", upsampler_config(version))
 
 
 def _write_diffusers(folder: Path, version: str, foreign: dict[str, Weights], dtype: str) -> None:
@@ -195,6 +213,9 @@ def _write_comfyui(folder: Path, version: str, foreign: dict[str, Weights], dtyp
         file = folder / "clip_vision" / "sigclip_vision_patch14_384.safetensors"
         write_safetensors(file, foreign["image_encoder"], dtype)
         write_json(folder / "clip_vision" / "config.json", siglip_config())
+    if "upsampler" in foreign:
+        name = f"hunyuanvideo15_latent_upsampler_{version.split('_')[0]}.safetensors"
+        write_safetensors(folder / "latent_upscale_models" / name, foreign["upsampler"])
 
 
 def write_vocabulary(folder: Path) -> None:
@@ -250,6 +271,16 @@ def diffusers_config(config: HunyuanConfig) -> dict[str, Any]:
         "task_type": "i2v",
         "target_size": 640,
     }
+
+
+def upsampler_config(version: str) -> dict[str, Any]:
+    if version.startswith("720p"):
+        config = UPSAMPLERS["720p"][1]
+        sizes = {"in_channels": 32, "hidden_channels": config.dim, "num_blocks": config.num_blocks}
+        return {"_class_name": "SRTo720pUpsampler", "out_channels": 32, **sizes}
+    config = UPSAMPLERS["1080p"][1]
+    sizes = {"block_out_channels": list(config.dims), "num_res_blocks": config.num_res_blocks}
+    return {"_class_name": "SRTo1080pUpsampler", "z_channels": 32, "out_channels": 32, **sizes}
 
 
 def vae_config(layout: str) -> dict[str, Any]:

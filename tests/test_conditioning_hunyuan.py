@@ -122,7 +122,7 @@ def test_the_network_takes_what_the_encoders_give(i2v, picture):
     velocities = []
     for prompt in (embeds.prompt_embeds, embeds.negative_prompt_embeds):
         told = network.condition(prompt, network.grid(latents.shape))
-        velocities.append(network(image.network_input(latents), 500.0, told))
+        velocities.append(network(image.network_input(latents, 500.0), 500.0, told))
     assert velocities[0].shape == plan.latent_shape
     assert not mx.allclose(velocities[0], velocities[1], atol=1e-4)
 
@@ -217,7 +217,11 @@ def test_sizes_stay_in_the_area_and_on_the_grid():
 
 def test_every_size_of_a_preset_is_one_of_the_models():
     for preset in PRESETS.values():
-        if preset.family == "hunyuan":
+        if preset.continues:
+            firsts = PRESETS[preset.continues[0]].sizes
+            made = {hunyuan.larger_size(preset, size) for size in firsts}
+            assert made == set(preset.sizes)
+        elif preset.family == "hunyuan":
             width, height = preset.sizes[0]
             assert all(nearest_size(size, width * height) == size for size in preset.sizes)
 

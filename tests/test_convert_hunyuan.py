@@ -136,6 +136,8 @@ diffusion_models/hunyuanvideo1.5_480p_t2v_fp8_scaled.safetensors    480p-t2v
 HunyuanVideo-1.5-Diffusers-480p_i2v/transformer/x.safetensors       480p-i2v
 models--h--HunyuanVideo-1.5-Diffusers-720p_t2v/snapshots/1/transformer/x.safetensors 720p-t2v
 720p_t2v/480p_i2v/x.safetensors                                     480p-i2v
+transformer/720p_sr_distilled/x.safetensors                         720p-sr
+diffusion_models/hunyuanvideo1.5_1080p_sr_distilled_fp16.safetensors 1080p-sr
 transformer/x.safetensors                                           -
 480p/x.safetensors                                                  -
 a1480p_t2v.safetensors                                              -
@@ -465,10 +467,7 @@ def test_a_transformer_without_its_settings_turns_as_the_published_one(tmp_path)
     assert open_model(made)["transformer"].config["rope_axes"] == [16, 24, 24]
 
 
-RELATIVES = {
-    "720p_i2v_distilled_sparse": "block-sparse",
-    "720p_sr_distilled": "super resolution",
-}
+RELATIVES = {"720p_i2v_distilled_sparse": "block-sparse"}
 
 
 @pytest.mark.parametrize("version", RELATIVES)
@@ -480,16 +479,41 @@ def test_versions_that_are_not_built_are_refused(version, tmp_path):
     assert RELATIVES[version] in told
 
 
-def test_super_resolution_is_told_by_its_channels_and_does_not_disturb(tmp_path):
+@pytest.mark.parametrize("layout", ["original", "comfyui"])
+@pytest.mark.parametrize("version", ["720p_sr_distilled", "1080p_sr_distilled"])
+def test_super_resolution_arrives_exactly(version, layout, tmp_path):
+    weights = build(tmp_path / "source", version, layout)
+    made = convert(tmp_path / "source", tmp_path / "made", dtype="fp32")
+    folder = open_model(made)
+    assert folder.preset.id == NAME + version.removesuffix("_distilled").replace("_", "-")
+    assert verify(made) == []
+    for component, tensors in weights.items():
+        found = stored(made, component)
+        assert found.keys() == tensors.keys()
+        for name, values in tensors.items():
+            np.testing.assert_array_equal(np.array(found[name]), values, err_msg=name)
+        assert load_network(folder[component]).config == configs(version)[component][1]
+
+
+def test_super_resolution_beside_its_first_model_is_chosen_by_name(tmp_path):
     source = tmp_path / "source"
     build(source, "480p_t2v")
-    larger = replace(TRANSFORMER, in_dim=98)
-    weights = checkpoints_hunyuan.random_weights("hunyuan_transformer", larger, 0)
-    file = source / "transformer" / "enlarging" / "diffusion_pytorch_model.safetensors"
-    write_safetensors(file, to_layout("hunyuan_transformer", "original", weights))
-    convert(source, tmp_path / "beside")
-    (source / "transformer" / "480p_t2v").rename(tmp_path / "away")
-    assert "super resolution" in refused(source, tmp_path)
+    build(source, "1080p_sr_distilled")
+    build(source, "720p_sr_distilled")
+    assert "several" in refused(source, tmp_path)
+    for model in ("480p-t2v", "720p-sr", "1080p-sr"):
+        made = convert(source, tmp_path / model, model=NAME + model)
+        assert open_model(made).preset.id == NAME + model
+
+
+def test_super_resolution_needs_its_upsampler(tmp_path):
+    source = tmp_path / "source"
+    build(source, "720p_sr_distilled")
+    (source / "upsampler").rename(tmp_path / "away")
+    assert "has no HunyuanVideo 1.5 latent upsampler for 720p" in refused(source, tmp_path)
+    build(tmp_path / "other", "1080p_sr_distilled")
+    (tmp_path / "other" / "upsampler").rename(source / "upsampler")
+    assert "has no HunyuanVideo 1.5 latent upsampler for 720p" in refused(source, tmp_path)
 
 
 def test_its_elder_sister_is_told_apart(tmp_path):

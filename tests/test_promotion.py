@@ -293,11 +293,12 @@ def test_the_catalogue_is_consistent():
         "of which every file is known before the hub is asked"
     )
     tencent = [model for id, model in models.items() if id.startswith("hunyuan")]
-    assert len(tencent) == 8 and all("European Union" in m.license.restrictions for m in tencent)
+    assert len(tencent) == 10 and all("European Union" in m.license.restrictions for m in tencent)
     for model in tencent:  # every network of the preset has a repository it comes from
         repos = {source.repo for source in model.sources}
         assert {"tencent/HunyuanVideo-1.5", "Qwen/Qwen2.5-VL-7B-Instruct"} < repos
-        assert ("google/siglip-so400m-patch14-384" in repos) == ("i2v" in model.id)
+        looks = "i2v" in model.id or model.id.endswith("-sr")
+        assert ("google/siglip-so400m-patch14-384" in repos) == looks
 
 
 def test_defaults_are_those_of_the_presets():

@@ -40,7 +40,12 @@ def test_every_preset_is_planned_at_its_full_size(name, tmp_path):
     preset = PRESETS[name]
     with counting_for_gpu():
         folder = published_folder(preset)
-        plan = plan_for(request(preset, tmp_path), folder)
+        if preset.continues:
+            first = PRESETS[preset.continues[0]]
+            asked = replace(request(first, tmp_path), super_resolution=preset.id)
+            plan = plan_for(asked, published_folder(first), larger=folder)
+        else:
+            plan = plan_for(request(preset, tmp_path), folder)
         told = predict([plan], "m3-ultra")
     assert is_published(folder)
     transformers = [folder[expert.name] for expert in preset.experts]

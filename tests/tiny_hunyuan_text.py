@@ -10,6 +10,12 @@ from mlx_wan.bench.networks_hunyuan_text import byte_bpe
 from mlx_wan.bench.networks_mochi import load, random_weights
 from mlx_wan.bench.random_models import write_folder
 from mlx_wan.models.byt5 import ByT5Config, ByT5Encoder
+from mlx_wan.models.hunyuan_upsampler import (
+    Upsampler720,
+    Upsampler720Config,
+    Upsampler1080,
+    Upsampler1080Config,
+)
 from mlx_wan.models.qwen25vl import QwenConfig, QwenEncoder
 from mlx_wan.models.siglip import SiglipConfig, SiglipEncoder
 
@@ -39,6 +45,12 @@ SIGLIP: dict[str, Any] = {
 }
 
 
+UPSAMPLERS: dict[str, tuple[str, Any]] = {
+    "720p": ("hunyuan_upsampler_720", lambda: Upsampler720(Upsampler720Config(32, 8, 2))),
+    "1080p": ("hunyuan_upsampler_1080", lambda: Upsampler1080(Upsampler1080Config((32, 8), 32, 1))),
+}
+
+
 def qwen(seed: int = 0, **changes: Any) -> QwenEncoder:
     return _filled(QwenEncoder(QwenConfig(**QWEN | changes)), seed)
 
@@ -65,7 +77,9 @@ def _filled(network: Any, seed: int) -> Any:
 
 def model(folder: Path, preset: str = "hunyuanvideo-1.5-480p-t2v", **transformer: Any) -> str:
     """A converted model with all networks of a preset."""
-    changes = {"in_dim": 65, "out_dim": 32, "text_dim": QWEN["dim"], "text_len": 64}
+    larger = preset.endswith("-sr")
+    in_dim = 98 if larger else 65
+    changes = {"in_dim": in_dim, "out_dim": 32, "text_dim": QWEN["dim"], "text_len": 64}
     changes |= {"glyph_len": 32, "vision_len": 9, "use_meanflow": "step" in preset}
     vae = {"block_out_channels": (16, 16, 32, 32, 64), "z_dim": 32}
     networks: dict[str, Any] = {
@@ -77,6 +91,9 @@ def model(folder: Path, preset: str = "hunyuanvideo-1.5-480p-t2v", **transformer
         "text_encoder_2": ("byt5", byt5(3)),
         "vae": ("hunyuan_vae", tiny_hunyuan_vae.vae(4, **vae)),
     }
-    if "i2v" in preset:
+    if larger:
+        network, upsampler = UPSAMPLERS[preset.split("-")[-2]]
+        networks["upsampler"] = (network, _filled(upsampler(), 6))
+    if "i2v" in preset or larger:
         networks["image_encoder"] = ("siglip", siglip(5))
     return str(write_folder(folder, preset, networks))

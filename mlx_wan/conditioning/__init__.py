@@ -5,7 +5,7 @@ Each family of models has a file here, named by the `family` of its presets, wit
 that have a SentencePiece tokenizer and T5's layers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -42,11 +42,12 @@ class ImageCondition:
     """Latents the video must keep. Both parts are None for text to video.
 
     `channels` `(1, T, H, W, any)` are appended to the network's input at every step: a mask, the
-    image's latents in their frames, zeros elsewhere. `first_frame` `(1, 1, H, W, C)` replaces the
+    image's latents in their frames, zeros elsewhere; or they depend on the step's timestep (1000 to
+    0). `first_frame` `(1, 1, H, W, C)` replaces the
     first latent frame after every step, and its tokens are told timestep 0.
     """
 
-    channels: mx.array | None = None
+    channels: mx.array | Callable[[float], mx.array] | None = None
     first_frame: mx.array | None = None
 
     def put_back(self, latents: mx.array) -> mx.array:
@@ -55,11 +56,12 @@ class ImageCondition:
             return latents
         return mx.concatenate([self.first_frame, latents[:, 1:]], axis=1)
 
-    def network_input(self, latents: mx.array) -> mx.array:
+    def network_input(self, latents: mx.array, timestep: float) -> mx.array:
         """What the network reads: the latents, and the image channels behind them."""
-        if self.channels is None:
+        channels = self.channels(timestep) if callable(self.channels) else self.channels
+        if channels is None:
             return latents
-        return mx.concatenate([latents, self.channels], axis=-1)
+        return mx.concatenate([latents, channels], axis=-1)
 
     def timestep(self, timestep: float, tokens: int, latent_frames: int) -> Any:
         """The timestep for the network: one number, or `(1, tokens)` with 0 on a fixed frame."""
@@ -117,6 +119,31 @@ class Family(Protocol):
         """How many frames `encode_image` shows to the VAE."""
         ...
 
+    # and this where it has models that make another model's videos larger
+
+    def larger_size(self, preset: "Preset", size: Size) -> Size:
+        """The (width, height) it makes of a video of this size."""
+        ...
+
+    def read_small(
+        self,
+        plan: "Plan",
+        folder: "ModelFolder",
+        latents: mx.array,
+        key: mx.array,
+        image: ImageCondition,
+    ) -> ImageCondition:
+        """What the network reads of the small video's latents, beside that of the image."""
+        ...
+
+    def small_memory(self, folder: "ModelFolder", shape: Sequence[int]) -> int:
+        """Bytes at the peak of `read_small` for latents of this shape, weights included."""
+        ...
+
+    def small_work(self, folder: "ModelFolder", shape: Sequence[int]) -> "list[Op]":
+        """The operations of `read_small`."""
+        ...
+
 
 def family(preset: "Preset") -> Family:
     """The functions of a preset's family."""
@@ -133,3 +160,10 @@ def encode_image(plan: "Plan", folder: "ModelFolder") -> ImageCondition:
     if plan.image is None:
         return ImageCondition()
     return family(folder.preset).encode_image(plan, folder)
+
+
+def read_small(
+    plan: "Plan", folder: "ModelFolder", latents: mx.array, key: mx.array, image: ImageCondition
+) -> ImageCondition:
+    """What a model that makes videos larger is told of the small one, and of the image."""
+    return family(folder.preset).read_small(plan, folder, latents, key, image)

@@ -15,7 +15,8 @@ from mlx_wan import image
 from mlx_wan.cpu import is_cpu
 from mlx_wan.errors import ModelError
 from mlx_wan.loading import Component, ModelFolder, load_network, network_config
-from mlx_wan.models import byt5, qwen25vl, siglip
+from mlx_wan.memory import loaded_bytes
+from mlx_wan.models import byt5, hunyuan_upsampler, qwen25vl, siglip
 from mlx_wan.models.hunyuan import HunyuanConfig
 from mlx_wan.models.hunyuan_text import HunyuanPrompt
 from mlx_wan.plan import Plan
@@ -24,11 +25,12 @@ from mlx_wan.roofline.work import Op
 from mlx_wan.text_length import expected_tokens
 from mlx_wan.tokenizer_qwen import QwenTokenizer
 
-from . import ImageCondition, PromptEmbeds, Size, cut_short
+from . import ImageCondition, PromptEmbeds, Size, cut_short, hunyuan_sr
 from .buckets import nearest_size
 from .hunyuan_prompt import AFTER_TOKENS, BEFORE_TOKENS, PromptTokens, prompt_tokens
 
 TEXT, GLYPH, VISION = "text_encoder", "text_encoder_2", "image_encoder"
+UPSAMPLER = "upsampler"
 
 
 def encode_prompt(plan: Plan, folder: ModelFolder) -> PromptEmbeds:
@@ -69,6 +71,35 @@ def image_size(preset: Preset, image_size: Size, max_area: int, multiples: Size)
 def image_frames(preset: Preset, num_frames: int) -> int:
     """The image alone is encoded."""
     return 1
+
+
+def larger_size(preset: Preset, size: Size) -> Size:
+    """Of the sizes its network was trained on, or else half as large again."""
+    base = next(base for base in hunyuan_sr.BASES if f"-{base}-" in preset.id)
+    return hunyuan_sr.larger_size(size, base)
+
+
+def read_small(
+    plan: Plan, folder: ModelFolder, latents: mx.array, key: mx.array, image: ImageCondition
+) -> ImageCondition:
+    """The small video's latents, resized and upsampled, beside those of the image."""
+    _, _, height, width, _ = plan.latent_shape
+    upsampler = load_network(folder[UPSAMPLER])
+    assert not callable(image.channels)
+    small = hunyuan_sr.small_video(latents, height, width, upsampler, key, image.channels)
+    return ImageCondition(channels=small.channels)
+
+
+def small_memory(folder: ModelFolder, shape: Sequence[int]) -> int:
+    """Bytes of the upsampler at work."""
+    upsampler = folder[UPSAMPLER]
+    working = hunyuan_upsampler.upsample_memory(network_config(upsampler), tuple(shape))
+    return loaded_bytes(upsampler) + working
+
+
+def small_work(folder: ModelFolder, shape: Sequence[int]) -> list[Op]:
+    """Of the upsampler."""
+    return hunyuan_upsampler.upsample_work(network_config(folder[UPSAMPLER]), tuple(shape))
 
 
 def text_tokens(folder: ModelFolder, texts: Sequence[str | None]) -> tuple[int, ...]:

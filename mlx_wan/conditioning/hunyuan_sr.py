@@ -54,8 +54,18 @@ def small_video(
 def larger_size(size: Size, base: str) -> Size:
     """Of the (width, height) a network for `base` was trained on, the one shaped most like this.
 
-    The original reads its list as widths first here, and as heights first for a first video.
+    The original reads its list as widths first here, and as heights first for a first video; it
+    refuses any video of another size, which becomes half as large again here.
     """
+    if size[::-1] not in sizes((_smaller(base) // PATCH) ** 2):
+        width, height = (max(1, round(1.5 * side / PATCH)) * PATCH for side in size)
+        return width, height
     possible = [(width, height) for height, width in sizes((BASES[base] // PATCH) ** 2)]
     ratios = np.array([width / height for width, height in possible])
     return possible[int(np.abs(ratios - size[0] / size[1]).argmin())]
+
+
+def _smaller(base: str) -> int:
+    """The base of the videos that are made larger."""
+    names = list(BASES)
+    return BASES[names[names.index(base) - 1]]

@@ -13,6 +13,8 @@ NETWORKS = {
     "t5": ("t5", "T5Config", "T5Encoder"),
     "mochi_vae": ("vae_mochi", "MochiVAEConfig", "MochiVAE"),
     "hunyuan_transformer": ("hunyuan", "HunyuanConfig", "HunyuanTransformer"),
+    "hunyuan_upsampler_720": ("hunyuan_upsampler", "Upsampler720Config", "Upsampler720"),
+    "hunyuan_upsampler_1080": ("hunyuan_upsampler", "Upsampler1080Config", "Upsampler1080"),
     "hunyuan_vae": ("vae_hunyuan", "HunyuanVAEConfig", "HunyuanVAE"),
     "qwen25vl": ("qwen25vl", "QwenConfig", "QwenEncoder"),
     "byt5": ("byt5", "ByT5Config", "ByT5Encoder"),

@@ -14,6 +14,7 @@ import numpy as np
 
 from mlx_wan.cpu import silu
 from mlx_wan.errors import ModelError, UsageError
+from mlx_wan.roofline.work import Op, conv3d
 
 from .vae_hunyuan_blocks import add_repeated
 from .vae_mochi_blocks import CausalConv3d, History
@@ -115,6 +116,37 @@ class Upsampler1080(nn.Module):
             for block in stage:
                 x = block(x, history)
         return history.settle(self.head(x, history))
+
+
+def upsample_memory(
+    config: Upsampler720Config | Upsampler1080Config, shape: tuple[int, ...]
+) -> int:
+    """Bytes alive at the peak of latents (1, T, H, W, C), beside the weights."""
+    layers = _convolutions(config)
+    pixel_bytes = shape[2] * shape[3] * 4
+    kept = sum(2 * before for before, _ in layers)  # frames each convolution looks back at
+    alive = 6 * FRAMES * max(after for _, after in layers)
+    return pixel_bytes * (kept + alive + 3 * shape[1] * config.z_dim)
+
+
+def upsample_work(
+    config: Upsampler720Config | Upsampler1080Config, shape: tuple[int, ...]
+) -> list[Op]:
+    """The convolutions for latents (1, T, H, W, C)."""
+    pixels = shape[2] * shape[3]
+    return [conv3d(shape[1], pixels, before, after) for before, after in _convolutions(config)]
+
+
+def _convolutions(config: Upsampler720Config | Upsampler1080Config) -> list[tuple[int, int]]:
+    """(channels in, channels out) of each."""
+    if isinstance(config, Upsampler720Config):
+        inner = [(config.dim, config.dim)] * (3 * config.num_blocks)
+        return [(config.z_dim, config.dim), *inner, (config.dim, config.z_dim)]
+    found, before = [(config.z_dim, config.dims[0])], config.dims[0]
+    for dim in config.dims:
+        found += [(before, dim), *[(dim, dim)] * (2 * config.num_res_blocks + 1)]
+        before = dim
+    return [*found, (before, config.z_dim)]
 
 
 def resize(latents: mx.array, height: int, width: int) -> mx.array:

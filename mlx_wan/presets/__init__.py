@@ -55,7 +55,7 @@ class Preset:
     id: str
     title: str
     family: str
-    task: str  # "t2v", "i2v" or "ti2v"
+    task: str  # "t2v", "i2v", "ti2v" or "sr"
     components: Components
     experts: tuple[Expert, ...]
     steps: int
@@ -68,6 +68,7 @@ class Preset:
     schedule: LinearQuadratic | None = None
     whole_steps: bool = False
     takes_last_image: bool = False
+    continues: tuple[str, ...] = ()  # the presets whose videos it makes larger; nothing alone
     loops: bool = False
     stretch: float = 1.0
     format: str | None = None

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mlx_wan.conditioning import family
 from mlx_wan.errors import MlxWanError
 from mlx_wan.loading import ModelFolder
 from mlx_wan.plan import Plan
@@ -11,7 +12,7 @@ from mlx_wan.published import folder_of
 
 from .chips import Chip, find_chip, this_chip
 from .machine import machine
-from .rates import Rates
+from .rates import Rates, seconds
 from .refine import correction
 from .stages import stage_seconds
 from .store import read_calibration
@@ -61,7 +62,7 @@ def predict(plans: Sequence[Plan], chip: str | None = None) -> Prediction:
     Peak memory is what the plans say. Raises UsageError for an unknown chip, and MlxWanError kinds
     for a model that cannot be opened.
     """
-    peaks = {s: max(plan.memory.stages()[s] for plan in plans) for s in STAGES}
+    peaks = {s: max(_peaks(plan)[s] for plan in plans) for s in STAGES}
     unknown = Prediction(None, peaks, "unknown", 0, None, _UNCALIBRATED)
     if chip is not None:
         wanted = find_chip(chip)
@@ -98,14 +99,33 @@ def _base() -> tuple[Rates | None, str, str]:
     return None, "unknown", problem or _UNCALIBRATED
 
 
+def _peaks(plan: Plan) -> dict[str, int]:
+    """Of each stage, or of the plan it continues, which is not decoded."""
+    peaks = plan.memory.stages()
+    if plan.before is not None:
+        first = plan.before.memory
+        peaks["encode"] = max(peaks["encode"], first.encode)
+        peaks["denoise"] = max(peaks["denoise"], first.denoise)
+    return peaks
+
+
 def _sums(plans: Sequence[Plan], folder: ModelFolder, rates: Rates) -> dict[str, float]:
     """Equal plans (another seed or prompt) are counted once and multiplied."""
     total = dict.fromkeys(STAGES, 0.0)
     known: dict[Any, dict[str, float]] = {}
     for plan in plans:
-        alike = (plan.latent_shape, plan.num_frames, plan.experts, plan.image is None)
+        alike = (
+            *(plan.latent_shape, plan.num_frames, plan.experts, plan.image is None),
+            plan.before and (plan.before.latent_shape, plan.before.experts),
+        )
         if alike not in known:
             known[alike] = stage_seconds(plan, folder, rates)
+            if plan.before is not None:  # of which nothing is decoded
+                first = stage_seconds(plan.before, folder_of(plan.before), rates)
+                for stage in ("encode", "denoise"):
+                    known[alike][stage] += first[stage]
+                read = family(folder.preset).small_work(folder, plan.latent_shape)
+                known[alike]["encode"] += seconds(read, rates)
         for stage, value in known[alike].items():
             total[stage] += value
     return total
