@@ -4,6 +4,7 @@ encoders: with guidance from text and from an image, and mean flow."""
 from collections.abc import Sequence
 from typing import Any
 
+import mlx.core as mx
 import numpy as np
 import pytest
 import tiny_hunyuan_text as tiny
@@ -33,8 +34,10 @@ from mlx_wan.bench import networks_hunyuan_text as encoders
 from mlx_wan.bench.networks_hunyuan import diffusers_transformer
 from mlx_wan.bench.networks_hunyuan_vae import diffusers_vae, run_diffusers
 from mlx_wan.conditioning.hunyuan_prompt import BEFORE, SYSTEM
+from mlx_wan.image import cover
 from mlx_wan.loading import ModelFolder, load_network
 from mlx_wan.plan import Plan
+from mlx_wan.run import Rendering
 from mlx_wan.tokenizer_qwen import QwenTokenizer
 
 pytestmark = pytest.mark.reference
@@ -100,24 +103,28 @@ def look(folder: ModelFolder, vae: Any, plan: Plan) -> tuple[torch.Tensor, torch
     if plan.image is None:
         width = config(folder, "transformer")["vision_dim"]
         return torch.zeros(1, 3, width), given
+    picture = cover(PICTURE, (plan.width, plan.height))
     size, half = tiny.SIGLIP["image_size"], [0.5] * 3
     rows = HunyuanVideo15ImageToVideoPipeline._get_image_embeds(
         encoders.transformers_siglip(tiny.SIGLIP, weights(folder, "image_encoder")),
         SiglipImageProcessorPil(
             size={"height": size, "width": size}, image_mean=half, image_std=half
         ),
-        Image.fromarray(PICTURE),
+        Image.fromarray(picture),
         CPU,
     )
-    pixels = PICTURE.astype(np.float32)[None, None] / 127.5 - 1
+    pixels = picture.astype(np.float32)[None, None] / 127.5 - 1
     first = torch.tensor(run_diffusers(vae, "encode", pixels)).movedim(-1, 1)
     given[:, :channels, :1], given[:, channels, :1] = first, 1
     return rows, given
 
 
 @torch.inference_mode()
-def theirs_of(plan: Plan, folder: ModelFolder, vae: Any, noise: np.ndarray) -> np.ndarray:
-    """HunyuanVideo15ImageToVideoPipeline's loop, from noise to latents, channels last."""
+def theirs_of(
+    plan: Plan, folder: ModelFolder, vae: Any, noise: np.ndarray, low: torch.Tensor | None = None
+) -> np.ndarray:
+    """HunyuanVideo15ImageToVideoPipeline's loop, from noise to latents, channels last; around
+    `low`, a small video's latents mixed with noise, that of the original's super resolution."""
     transformer = diffusers_transformer(
         config(folder, "transformer"), weights(folder, "transformer")
     )
@@ -131,9 +138,13 @@ def theirs_of(plan: Plan, folder: ModelFolder, vae: Any, noise: np.ndarray) -> n
     latents = torch.tensor(noise).movedim(-1, 1)
     for i, time in enumerate(times):
         leads_to = times[i + 1] if i + 1 < len(times) else torch.tensor(0.0)
+        shown = [latents, given]
+        if low is not None:
+            small = torch.cat([low, torch.ones_like(low[:, :1])], dim=1)
+            shown.append(small if time >= 700 else torch.zeros_like(small))
         velocities = [
             transformer(
-                torch.cat([latents, given], dim=1),
+                torch.cat(shown, dim=1),
                 time[None],
                 timestep_r=leads_to[None] if mean_flow else None,
                 image_embeds=vision,
@@ -182,3 +193,35 @@ def test_a_whole_run_agrees(kind, prompt, tmp_path):
     frames = np.concatenate(list(decode(plan, folder, last.latents)))
     difference = np.abs(frames - ((video + 1) * 127.5).astype(np.uint8).astype(int))
     assert frames.std() > 10 and difference.max() <= 1
+
+
+@pytest.mark.parametrize("kind", ["t2v", "i2v"])
+def test_a_whole_super_resolution_agrees(kind, tmp_path):
+    """The pipeline's second stage; the upsampler, which diffusers has not, is ours."""
+    image = None
+    if kind == "i2v":
+        image = str(tmp_path / "first.png")
+        Image.fromarray(PICTURE).save(image)
+    plan = make_plan(
+        Request(
+            'a sign "OPEN" beside the road',
+            model=tiny.model(tmp_path / "model", KINDS[kind]),
+            super_resolution=tiny.model(tmp_path / "larger", "hunyuanvideo-1.5-720p-sr"),
+            image=image,
+            **{"width": 32, "height": 32, "num_frames": 9, "seed": 4, "steps": 2},
+        )
+    )
+    assert plan.before is not None
+    folder, rendering = open_model(plan.model_path), Rendering(plan)
+    assert rendering.small is not None
+    small = torch.tensor(np.array(rendering.small))[0].movedim(-1, 1)  # (T, C, h, w)
+    size = plan.latent_shape[2:4]
+    resized = torch.nn.functional.interpolate(small, size, mode="bilinear", align_corners=False)
+    network = load_network(folder["upsampler"])
+    low = network(mx.array(resized.movedim(1, -1)[None].numpy()))
+    noise = mx.random.normal(low.shape, key=mx.random.split(mx.random.key(plan.seed), 3)[2])
+    mixed = torch.tensor(np.array(0.3 * low + 0.7 * noise)).movedim(-1, 1)
+    settings = {"block_out_channels": (16, 16, 32, 32, 64), "num_res_blocks": 1}
+    vae = diffusers_vae(settings, weights(folder, "vae"))
+    expected = theirs_of(plan, folder, vae, np.array(start_noise(plan)), mixed)
+    assert relative(rendering.latents, expected) < 1e-3
