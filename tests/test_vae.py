@@ -1,6 +1,5 @@
 """Both VAEs: recorded reference outputs, streaming against the whole sequence, memory, errors."""
 
-import gc
 import re
 import zlib
 from pathlib import Path
@@ -10,6 +9,7 @@ import mlx.nn as nn
 import numpy as np
 import pytest
 from mlx.utils import tree_flatten
+from vae_memory import decode_peak, encode_peak
 
 from mlx_wan.cpu import conv_3x3, is_cpu
 from mlx_wan.errors import ModelError, UsageError
@@ -278,29 +278,6 @@ def test_half_precision_weights_stay_so():
 
 
 # --- memory ----------------------------------------------------------------------------------
-
-
-def peak(work):
-    gc.collect()  # what earlier tests left must not go in the middle
-    mx.clear_cache()
-    before = mx.get_active_memory()
-    mx.reset_peak_memory()
-    work()
-    return mx.get_peak_memory() - before
-
-
-def decode_peak(vae, frames, side):
-    stride = vae.config.stride
-    shape = (1, 1 + (frames - 1) // stride[0], side // stride[1], side // stride[2])
-    latents = mx.random.normal((*shape, vae.config.z_dim))
-    mx.eval(latents, vae.parameters())
-    return peak(lambda: [None for _ in vae.decode_chunks(latents)])
-
-
-def encode_peak(vae, frames, side):
-    mx.eval(vae.parameters())
-    chunks = (mx.random.uniform(-1, 1, (1, 1, side, side, 3)) for _ in range(frames))
-    return peak(lambda: mx.eval(vae.encode(chunks)))
 
 
 @pytest.mark.parametrize("name", ["vae21", "vae22"])

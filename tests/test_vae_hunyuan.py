@@ -1,6 +1,5 @@
 """HunyuanVideo 1.5's VAE: recorded outputs, streaming against the whole, tiles, memory, errors."""
 
-import gc
 import re
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import tiny_hunyuan_vae
 from mlx.utils import tree_flatten
+from vae_memory import decode_peak, encode_peak
 
 from mlx_wan import attention, cpu
 from mlx_wan.errors import ModelError, UsageError
@@ -317,27 +317,6 @@ def test_tiles_that_cannot_be_are_refused(tile, overlap):
 
 
 # --- memory ------------------------------------------------------------------------------------
-
-
-def peak(work):
-    gc.collect()  # what earlier tests left must not go in the middle
-    mx.clear_cache()
-    before = mx.get_active_memory()
-    mx.reset_peak_memory()
-    work()
-    return mx.get_peak_memory() - before
-
-
-def decode_peak(vae, frames, side):
-    latents = mx.random.normal((1, 1 + (frames - 1) // 4, side // 16, side // 16, 4))
-    mx.eval(latents, vae.parameters())
-    return peak(lambda: [None for _ in vae.decode_chunks(latents)])
-
-
-def encode_peak(vae, frames, side):
-    mx.eval(vae.parameters())
-    chunks = (mx.random.uniform(-1, 1, (1, 1, side, side, 3)) for _ in range(frames))
-    return peak(lambda: mx.eval(vae.encode(chunks)))
 
 
 def test_memory_does_not_grow_with_the_video():
