@@ -96,10 +96,12 @@ def find_parts(discovery: Discovery) -> Parts:
     """Recognise all checkpoints and read their sizes; what fails is kept as a problem."""
     found = Parts(discovery, problems=[(None, error) for error in discovery.problems])
     for checkpoint in _joined(found):
-        layouts = {} if is_lora(checkpoint) else layouts_of(checkpoint)
+        if is_lora(checkpoint):
+            found.others[checkpoint.path] = "a LoRA"
+            continue
+        layouts = layouts_of(checkpoint)
         if not layouts:
-            what = "a LoRA" if is_lora(checkpoint) else stranger(checkpoint)
-            found.others[checkpoint.path] = what
+            found.others[checkpoint.path] = stranger(checkpoint)
         for network, layout in layouts.items():
             try:
                 found.parts.append(
