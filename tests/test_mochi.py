@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tiny_mochi
 from mlx.utils import tree_flatten
+from peak_memory import peak
 
 from mlx_wan import attention, cpu
 from mlx_wan.errors import UsageError
@@ -138,11 +139,7 @@ def test_released_weights_are_never_all_in_memory(tmp_path):
     model = tiny_mochi.our_transformer(tiny_mochi.TRANSFORMER | big)
     model.load_weights(str(file))
     condition = model.condition(normal(1, 3, 16), (1, 1, 1))
-    mx.clear_cache()
-    before = mx.get_active_memory()
-    mx.reset_peak_memory()
-    model.precompute([condition], [500.0], release=True)
-    assert mx.get_peak_memory() - before < modulation / 4
+    assert peak(lambda: model.precompute([condition], [500.0], release=True)) < modulation / 4
 
 
 # --- positions, chunks, dtypes -----------------------------------------------------------------
@@ -245,12 +242,7 @@ def test_published_size():
 
 
 def forward_peak(model, latents, condition):
-    mx.synchronize()
-    mx.clear_cache()
-    before = mx.get_active_memory()
-    mx.reset_peak_memory()
-    mx.eval(model(latents, 500, condition))
-    return mx.get_peak_memory() - before
+    return peak(lambda: mx.eval(model(latents, 500, condition)))
 
 
 def test_memory_is_as_estimated():

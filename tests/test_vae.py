@@ -9,7 +9,7 @@ import mlx.nn as nn
 import numpy as np
 import pytest
 from mlx.utils import tree_flatten
-from vae_memory import decode_peak, encode_peak
+from peak_memory import decode_peak, encode_peak
 
 from mlx_wan.cpu import conv_3x3, is_cpu
 from mlx_wan.errors import ModelError, UsageError

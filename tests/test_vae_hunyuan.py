@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tiny_hunyuan_vae
 from mlx.utils import tree_flatten
-from vae_memory import decode_peak, encode_peak
+from peak_memory import decode_peak, encode_peak
 
 from mlx_wan import attention, cpu
 from mlx_wan.errors import ModelError, UsageError

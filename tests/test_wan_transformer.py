@@ -10,6 +10,7 @@ import mlx.nn as nn
 import numpy as np
 import pytest
 from mlx.utils import tree_flatten
+from peak_memory import peak
 from tiny import wan_transformer
 
 from mlx_wan import attention, cpu
@@ -188,11 +189,7 @@ def test_published_sizes(name):
 
 def forward_peak(model, latents, conditioning):
     """Bytes a forward adds. Too few, where memory of earlier work is freed while it is measured."""
-    mx.synchronize()
-    before = mx.get_active_memory()
-    mx.reset_peak_memory()
-    mx.eval(model(latents, 500, conditioning))
-    return mx.get_peak_memory() - before
+    return peak(lambda: mx.eval(model(latents, 500, conditioning)))
 
 
 def test_memory_grows_with_tokens_not_their_square():

@@ -1,4 +1,4 @@
-"""Peak memory of a VAE at work, beside what was there before."""
+"""Peak memory of some work, beside what was there before."""
 
 import gc
 
@@ -8,6 +8,7 @@ import mlx.core as mx
 def peak(work):
     """Bytes of MLX memory that `work()` needs at its peak."""
     gc.collect()  # what earlier tests left must not go in the middle
+    mx.synchronize()
     mx.clear_cache()
     before = mx.get_active_memory()
     mx.reset_peak_memory()
@@ -16,7 +17,7 @@ def peak(work):
 
 
 def decode_peak(vae, frames, side):
-    """Of decoding the latents of so many frames, a chunk at a time."""
+    """Of a VAE that decodes the latents of so many frames, a chunk at a time."""
     stride = vae.config.stride
     shape = (1, 1 + (frames - 1) // stride[0], side // stride[1], side // stride[2])
     latents = mx.random.normal((*shape, vae.config.z_dim))
@@ -25,7 +26,7 @@ def decode_peak(vae, frames, side):
 
 
 def encode_peak(vae, frames, side):
-    """Of encoding so many frames that come one by one."""
+    """Of a VAE that encodes so many frames that come one by one."""
     mx.eval(vae.parameters())
     chunks = (mx.random.uniform(-1, 1, (1, 1, side, side, 3)) for _ in range(frames))
     return peak(lambda: mx.eval(vae.encode(chunks)))
